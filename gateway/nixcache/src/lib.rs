@@ -1,0 +1,1 @@
+//! Store paths, hashes, narinfo, the NAR format, signatures, tokens and their scopes. Pure.

@@ -1,0 +1,3 @@
+//! `hayloft-gateway`, for those who want only the gateway.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Chunks, frames, packs and the log in the bucket.

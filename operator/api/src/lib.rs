@@ -1,0 +1,1 @@
+//! The CacheCluster document, its rules, and what agents and the coordinator say to each other.

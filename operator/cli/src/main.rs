@@ -1,0 +1,3 @@
+//! `hayloft`, the command.
+
+fn main() {}

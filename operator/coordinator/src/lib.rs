@@ -1,0 +1,1 @@
+//! The loop that observes, plans, checks, acts and tells; and its store.

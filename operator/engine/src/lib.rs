@@ -1,0 +1,1 @@
+//! Snapshot to validated input to plan to check. Pure.

@@ -1,0 +1,1 @@
+//! Garage's admin API v2, garage.toml and node keys.

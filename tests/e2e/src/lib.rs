@@ -1,0 +1,1 @@
+//! What crosses crates, on real Garage and real Nix.

@@ -1,0 +1,1 @@
+//! Real Garage daemons on loopback, for tests.
