@@ -1,1 +1,21 @@
 //! The CacheCluster document, its rules, and what agents and the coordinator say to each other.
+//!
+//! Everything here is a value: no client, no clock, no I/O.
+
+pub mod agent;
+pub mod document;
+mod gateway_config;
+mod generation;
+mod laptop;
+mod names;
+pub mod quantity;
+pub mod rules;
+mod secret;
+pub mod status;
+
+pub use document::{Document, DocumentError};
+pub use gateway_config::{GatewayPaths, gateway_config};
+pub use generation::{Generation, Verdict, judge};
+pub use names::{CacheName, ClusterName, HostName, NameError, NodeId, NodeIdError, OwnerName, ZoneName};
+pub use quantity::{Bytes, Percent, Rate, Span, Window};
+pub use secret::{Secret, exposed};

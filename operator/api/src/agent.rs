@@ -1,0 +1,229 @@
+//! What the coordinator tells an agent, and what an agent reports.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::CacheSpec;
+use crate::{Bytes, Generation, HostName, NodeId, Secret, ZoneName, exposed};
+
+/// All that one host shall run. An agent keeps the last one on disk and follows it when the coordinator is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostDesired {
+    /// Its number; see [`crate::judge`].
+    pub generation: Generation,
+    /// The host it is for.
+    pub host: HostName,
+    /// The Garage daemon, where the host shall run one.
+    pub garage: Option<GarageDesired>,
+    /// The gateway, where the host shall run one.
+    pub gateway: Option<GatewayDesired>,
+}
+
+/// What a host's Garage daemon must know. Paths, keys and ports are the agent's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GarageDesired {
+    /// Copies of every block; never changes in a cluster's life.
+    pub replication_factor: u8,
+    /// Whether data and metadata are flushed to disk before a write is acknowledged.
+    pub fsync: bool,
+    /// The cluster's RPC secret: 64 hex digits.
+    #[serde(with = "exposed")]
+    pub rpc_secret: Secret,
+    /// The static admin token: 64 hex digits, because Garage never accepts one with a `.` in it.
+    #[serde(with = "exposed")]
+    pub admin_token: Secret,
+    /// The region that S3 requests are signed for.
+    pub s3_region: String,
+    /// The zone the host is in.
+    pub zone: ZoneName,
+    /// All other members known, by address. A change needs no restart: see [`GarageDesired::needs_restart`].
+    pub bootstrap_peers: Vec<Peer>,
+}
+
+impl GarageDesired {
+    /// Whether a daemon that was started with `running` must be restarted to follow `self`. The peers are only
+    /// read at start, but the coordinator connects running members itself.
+    pub fn needs_restart(&self, running: &Self) -> bool {
+        let Self {
+            replication_factor,
+            fsync,
+            rpc_secret,
+            admin_token,
+            s3_region,
+            zone: _,
+            bootstrap_peers: _,
+        } = self;
+        *replication_factor != running.replication_factor
+            || *fsync != running.fsync
+            || *rpc_secret != running.rpc_secret
+            || *admin_token != running.admin_token
+            || *s3_region != running.s3_region
+    }
+}
+
+/// A Garage member and the address at which others reach its RPC port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peer {
+    /// The node's id.
+    pub id: NodeId,
+    /// `host:port`.
+    pub addr: String,
+}
+
+impl std::fmt::Display for Peer {
+    /// As Garage writes it: `id@host:port`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.id, self.addr)
+    }
+}
+
+/// What a host's gateway must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayDesired {
+    /// `host:port` to listen at: the address that the agent reported for it.
+    pub listen: String,
+    /// The URL that clients use; `None`: made from each request.
+    pub public_url: Option<String>,
+    /// The bucket.
+    pub s3: S3Desired,
+    /// Base64 of the raw HS256 secret that signs tokens.
+    #[serde(with = "exposed")]
+    pub token_secret: Secret,
+    /// `hlk1:` and base64 of 32 bytes, from which log signing and sealing keys are derived.
+    #[serde(with = "exposed")]
+    pub cluster_key: Secret,
+    /// Bytes of frames to keep in memory.
+    pub memory: Bytes,
+    /// The caches that the document declares.
+    pub caches: Vec<CacheSpec>,
+}
+
+/// The bucket that holds everything, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3Desired {
+    /// URLs, nearest first.
+    pub endpoints: Vec<String>,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The bucket's name.
+    pub bucket: String,
+    /// `GK` and 24 hex digits.
+    pub access_key_id: String,
+    /// 64 hex digits.
+    #[serde(with = "exposed")]
+    pub secret_access_key: Secret,
+}
+
+/// What an agent says about its host: facts only, also before it has any desired state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostReport {
+    /// The host.
+    pub host: HostName,
+    /// Counts this agent's reports since it started.
+    pub seq: u64,
+    /// The desired state that it follows, if any.
+    pub generation: Option<Generation>,
+    /// The id of its Garage node key, which exists before Garage first starts.
+    pub garage_id: NodeId,
+    /// The version of the Garage binary, e.g. `2.5.0`.
+    pub garage_version: Option<String>,
+    /// `host:port` at which members reach its Garage's RPC.
+    pub rpc_addr: String,
+    /// `host:port` at which gateways reach its Garage's S3 API.
+    pub s3_addr: String,
+    /// Where its Garage's admin API answers.
+    pub admin: AdminAddress,
+    /// `host:port` at which its gateway would listen; `None`: it cannot run one.
+    pub gateway_addr: Option<String>,
+    /// What it runs.
+    pub units: Vec<UnitReport>,
+    /// The disk that holds its data.
+    pub disk: Option<DiskReport>,
+}
+
+/// The unit name of the Garage daemon in reports.
+pub const GARAGE_UNIT: &str = "garage";
+/// The unit name of the gateway in reports.
+pub const GATEWAY_UNIT: &str = "gateway";
+
+impl HostReport {
+    /// The state of a unit, if the host has it.
+    pub fn unit(&self, name: &str) -> Option<&UnitReport> {
+        self.units.iter().find(|unit| unit.name == name)
+    }
+
+    /// Whether a unit runs.
+    pub fn runs(&self, name: &str) -> bool {
+        self.unit(name)
+            .is_some_and(|unit| matches!(unit.state, UnitState::Running { .. }))
+    }
+}
+
+/// Where an admin API answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdminAddress {
+    /// A socket of this machine.
+    Unix(PathBuf),
+    /// `http://host:port`.
+    Url(String),
+}
+
+/// One thing that an agent runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnitReport {
+    /// [`GARAGE_UNIT`] or [`GATEWAY_UNIT`].
+    pub name: String,
+    /// What it does now.
+    pub state: UnitState,
+    /// How often it was started again since the agent started.
+    pub restarts: u32,
+    /// The last thing that went wrong, in words.
+    pub last_error: Option<String>,
+}
+
+/// What a unit does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
+pub enum UnitState {
+    /// Started, but it does not answer yet.
+    Starting {
+        /// Its process.
+        pid: u32,
+    },
+    /// It runs and answers.
+    Running {
+        /// Its process.
+        pid: u32,
+    },
+    /// It ended and will be started again.
+    BackingOff {
+        /// Milliseconds until then.
+        retry_in_ms: u64,
+    },
+    /// It cannot be started without help.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It shall not run.
+    Stopped,
+}
+
+/// Space on the file system that holds a host's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiskReport {
+    /// Bytes that can still be written.
+    pub data_available: u64,
+    /// Bytes that the file system has.
+    pub data_total: u64,
+}

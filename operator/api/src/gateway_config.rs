@@ -1,0 +1,136 @@
+//! The gateway's configuration file, which is where operator and gateway meet.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::Bytes;
+use crate::agent::GatewayDesired;
+use crate::document::CacheSpec;
+
+/// Where a gateway's files lie on its host. All absolute; the three files are of mode 0600 and hold one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayPaths {
+    /// The index and the spool.
+    pub state_dir: PathBuf,
+    /// Holds [`GatewayDesired::cluster_key`].
+    pub key_file: PathBuf,
+    /// Holds the S3 secret access key.
+    pub s3_secret_file: PathBuf,
+    /// Holds [`GatewayDesired::token_secret`].
+    pub token_secret_file: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File<'a> {
+    listen: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<&'a str>,
+    state_dir: &'a PathBuf,
+    key_file: &'a PathBuf,
+    s3: S3<'a>,
+    tokens: Tokens<'a>,
+    cache: Cache,
+    caches: &'a [CacheSpec],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct S3<'a> {
+    endpoints: &'a [String],
+    region: &'a str,
+    bucket: &'a str,
+    access_key_id: &'a str,
+    secret_access_key_file: &'a PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tokens<'a> {
+    hs256_secret_file: &'a PathBuf,
+}
+
+#[derive(Serialize)]
+struct Cache {
+    memory: Bytes,
+}
+
+/// Renders a gateway's configuration file (YAML). It names files that hold secrets and holds none itself.
+///
+/// # Errors
+/// Only when a path is not valid UTF-8.
+pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<String, serde_yaml::Error> {
+    let GatewayDesired {
+        listen,
+        public_url,
+        s3,
+        token_secret: _,
+        cluster_key: _,
+        memory,
+        caches,
+    } = desired;
+    let GatewayPaths {
+        state_dir,
+        key_file,
+        s3_secret_file,
+        token_secret_file,
+    } = paths;
+    let yaml = serde_yaml::to_string(&File {
+        listen,
+        public_url: public_url.as_deref(),
+        state_dir,
+        key_file,
+        s3: S3 {
+            endpoints: &s3.endpoints,
+            region: &s3.region,
+            bucket: &s3.bucket,
+            access_key_id: &s3.access_key_id,
+            secret_access_key_file: s3_secret_file,
+        },
+        tokens: Tokens {
+            hs256_secret_file: token_secret_file,
+        },
+        cache: Cache { memory: *memory },
+        caches,
+    })?;
+    Ok(format!(
+        "# Written by Hayloft from the cluster's document; changes here are overwritten.\n{yaml}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::S3Desired;
+    use crate::{Document, Secret};
+
+    #[test]
+    fn the_gateways_file_names_the_files_of_its_secrets() {
+        let caches = Document::laptop(3, Bytes::gib(10)).unwrap().spec.caches;
+        let desired = GatewayDesired {
+            listen: "127.0.0.1:8080".into(),
+            public_url: Some("https://cache.example.org".into()),
+            s3: S3Desired {
+                endpoints: vec!["http://127.0.0.1:40001".into(), "http://127.0.0.1:40002".into()],
+                region: "garage".into(),
+                bucket: "hayloft".into(),
+                access_key_id: "GK0123456789abcdef01234567".into(),
+                secret_access_key: Secret::new("s3-secret-text"),
+            },
+            token_secret: Secret::new("token-secret-text"),
+            cluster_key: Secret::new("cluster-key-text"),
+            memory: Bytes(256 << 20),
+            caches,
+        };
+        let paths = GatewayPaths {
+            state_dir: "/srv/gateway".into(),
+            key_file: "/srv/gateway/cluster.key".into(),
+            s3_secret_file: "/srv/gateway/s3-secret".into(),
+            token_secret_file: "/srv/gateway/token-hs256".into(),
+        };
+        let text = gateway_config(&desired, &paths).unwrap();
+        assert!(!text.contains("-text"), "a secret is in the file");
+        insta::assert_snapshot!(text);
+    }
+}

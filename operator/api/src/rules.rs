@@ -1,0 +1,365 @@
+//! Rules that a document must keep, beyond its types. The same run offline and in Kubernetes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::document::{CacheSpec, HostSpec, PoolSpec, ResyncWorkers, Role, Spec};
+use crate::{Bytes, Document};
+
+/// A field that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The field, e.g. `spec.hosts[0].pledge`.
+    pub path: String,
+    /// What was given.
+    pub given: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} given, {}", self.path, self.given, self.allowed)
+    }
+}
+
+/// All fields of a document that break rules; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violations(pub Vec<Violation>);
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, violation) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("; ")?;
+            }
+            violation.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Violations {}
+
+#[derive(Default)]
+struct Found(Vec<Violation>);
+
+impl Found {
+    fn add(&mut self, path: impl Into<String>, given: impl fmt::Display, allowed: impl Into<String>) {
+        self.0.push(Violation {
+            path: path.into(),
+            given: given.to_string(),
+            allowed: allowed.into(),
+        });
+    }
+
+    fn result(self) -> Result<(), Violations> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Violations(self.0))
+        }
+    }
+}
+
+/// The smallest pledge: below it Garage's partitions become too small to be of use.
+pub const MIN_PLEDGE: Bytes = Bytes::gib(1);
+
+/// Checks one document by itself.
+///
+/// # Errors
+/// All rules it breaks.
+pub fn check(document: &Document) -> Result<(), Violations> {
+    let mut found = Found::default();
+    let spec = &document.spec;
+    garage(spec, &mut found);
+    hosts(spec, &mut found);
+    admission(spec, &mut found);
+    if let ResyncWorkers::Fixed(n) = spec.rebalance.resync_workers
+        && !(1..=8).contains(&n)
+    {
+        found.add("spec.rebalance.resyncWorkers", n, "`auto` or 1 to 8 is allowed");
+    }
+    if let Some(rate) = spec.rebalance.max_rate
+        && rate.0.0 == 0
+    {
+        found.add(
+            "spec.rebalance.maxRate",
+            rate,
+            "more than nothing is needed; leave it out for no limit",
+        );
+    }
+    if let Some(url) = &spec.gateway.public_url
+        && let Some(allowed) = wrong_public_url(url)
+    {
+        found.add("spec.gateway.publicUrl", format!("`{url}`"), allowed);
+    }
+    caches(&spec.caches, &mut found);
+    found.result()
+}
+
+fn garage(spec: &Spec, found: &mut Found) {
+    let garage = &spec.garage;
+    let factor = garage.replication_factor;
+    if !matches!(factor, 1 | 3 | 5) {
+        found.add("spec.garage.replicationFactor", factor, "1, 3 or 5 is allowed");
+        return;
+    }
+    let redundancy = garage.zones();
+    if !(1..=factor).contains(&redundancy) {
+        found.add(
+            "spec.garage.zoneRedundancy",
+            redundancy,
+            format!("1 to {factor}, the replication factor, is allowed"),
+        );
+    }
+    let pools = || {
+        spec.pools
+            .iter()
+            .filter(|pool| pool.roles.contains(&Role::Storage))
+    };
+    let declared = spec
+        .hosts
+        .iter()
+        .filter(|host| host.has(Role::Storage) && host.state.is_active());
+    let zones: BTreeSet<_> = declared
+        .clone()
+        .map(|host| &host.zone)
+        .chain(pools().map(|pool| &pool.zone))
+        .collect();
+    let storage = declared.count() + pools().map(|pool| usize::from(pool.replicas)).sum::<usize>();
+    // Without any storage host declared, all of them join by token, and how many come is not known here.
+    if storage == 0 {
+        return;
+    }
+    if storage < usize::from(factor) {
+        found.add(
+            "spec.hosts",
+            format!("{storage} with role storage"),
+            format!("at least {factor}, the replication factor, are needed"),
+        );
+    } else if zones.len() < usize::from(redundancy) {
+        found.add(
+            "spec.garage.zoneRedundancy",
+            redundancy,
+            format!(
+                "at most {}, the zones that storage hosts are in, is allowed",
+                zones.len()
+            ),
+        );
+    }
+}
+
+fn hosts(spec: &Spec, found: &mut Found) {
+    let mut names = BTreeSet::new();
+    for (n, host) in spec.hosts.iter().enumerate() {
+        let path = format!("spec.hosts[{n}]");
+        if !names.insert(host.name.clone()) {
+            found.add(
+                format!("{path}.name"),
+                format!("`{}`", host.name),
+                "each name is allowed once",
+            );
+        }
+        let HostSpec {
+            pledge,
+            roles,
+            address,
+            ..
+        } = host;
+        roles_and_pledge(&path, roles, *pledge, found);
+        if let Some(address) = address
+            && (address.is_empty() || address.contains(|c: char| c.is_whitespace() || c == '/'))
+        {
+            found.add(
+                format!("{path}.address"),
+                format!("`{address}`"),
+                "a DNS name or IP address is allowed",
+            );
+        }
+    }
+    for (n, pool) in spec.pools.iter().enumerate() {
+        let path = format!("spec.pools[{n}]");
+        let PoolSpec {
+            name, roles, pledge, ..
+        } = pool;
+        if !names.insert(name.clone()) {
+            found.add(
+                format!("{path}.name"),
+                format!("`{name}`"),
+                "each name is allowed once",
+            );
+        }
+        roles_and_pledge(&path, roles, *pledge, found);
+    }
+}
+
+fn roles_and_pledge(path: &str, roles: &[Role], pledge: Option<Bytes>, found: &mut Found) {
+    if roles.is_empty() {
+        found.add(
+            format!("{path}.roles"),
+            "no role",
+            "at least one of storage, gateway is needed",
+        );
+    }
+    if roles.iter().collect::<BTreeSet<_>>().len() != roles.len() {
+        found.add(
+            format!("{path}.roles"),
+            "a role twice",
+            "each role is allowed once",
+        );
+    }
+    match (roles.contains(&Role::Storage), pledge) {
+        (true, None) => {
+            found.add(
+                format!("{path}.pledge"),
+                "nothing",
+                "a host with role storage needs a pledge",
+            );
+        }
+        (true, Some(pledge)) if pledge < MIN_PLEDGE => {
+            found.add(
+                format!("{path}.pledge"),
+                pledge,
+                format!("at least {MIN_PLEDGE} is needed"),
+            );
+        }
+        (false, Some(pledge)) => {
+            found.add(
+                format!("{path}.pledge"),
+                pledge,
+                "only a host with role storage has a pledge",
+            );
+        }
+        (true, Some(_)) | (false, None) => {}
+    }
+}
+
+fn admission(spec: &Spec, found: &mut Found) {
+    let admission = &spec.admission;
+    for (n, host) in spec.hosts.iter().enumerate() {
+        if let (Some(pledge), Some(max)) = (host.pledge, admission.max_pledge)
+            && pledge > max
+        {
+            found.add(
+                format!("spec.hosts[{n}].pledge"),
+                pledge,
+                format!("at most {max}, spec.admission.maxPledge, is allowed"),
+            );
+        }
+        if let Some(zones) = &admission.zones
+            && !zones.contains(&host.zone)
+        {
+            found.add(
+                format!("spec.hosts[{n}].zone"),
+                format!("`{}`", host.zone),
+                "only the zones of spec.admission.zones are allowed",
+            );
+        }
+    }
+    if let Some(version) = &admission.min_garage {
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+        let mut parts = version.split('.');
+        let valid = matches!((number(parts.next()), number(parts.next())), (Some(2), Some(minor)) if minor >= 5)
+            && parts.all(|part| number(Some(part)).is_some());
+        if !valid {
+            found.add(
+                "spec.admission.minGarage",
+                format!("`{version}`"),
+                "a version of the 2.x series from \"2.5\" on is allowed",
+            );
+        }
+    }
+}
+
+/// Why a URL cannot be the public one, if it cannot.
+fn wrong_public_url(url: &str) -> Option<&'static str> {
+    let Some(rest) = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+    else {
+        return Some("a URL that begins with https:// or http:// is allowed");
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some("a URL with a host and without spaces is allowed");
+    }
+    (url.contains(['?', '#']) || host.contains('@'))
+        .then_some("a URL without user, query and fragment is allowed")
+}
+
+fn caches(caches: &[CacheSpec], found: &mut Found) {
+    let mut names = BTreeSet::new();
+    for (n, cache) in caches.iter().enumerate() {
+        let path = format!("spec.caches[{n}]");
+        if !names.insert(&cache.name) {
+            found.add(
+                format!("{path}.name"),
+                format!("`{}`", cache.name),
+                "each name is allowed once",
+            );
+        }
+        if cache.priority < 0 {
+            found.add(format!("{path}.priority"), cache.priority, "0 or more is allowed");
+        }
+        if !cache.store_dir.starts_with('/') || cache.store_dir.ends_with('/') {
+            found.add(
+                format!("{path}.storeDir"),
+                format!("`{}`", cache.store_dir),
+                "an absolute path without a slash at its end is allowed",
+            );
+        }
+        if let Some(retention) = cache.retention
+            && (retention.seconds == 0 || u32::try_from(retention.seconds).is_err())
+        {
+            found.add(
+                format!("{path}.retention"),
+                retention,
+                format!(
+                    "1s to {}s is allowed; leave it out to keep paths for ever",
+                    u32::MAX
+                ),
+            );
+        }
+        for (k, key) in cache.upstream_keys.iter().enumerate() {
+            if key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':') {
+                found.add(
+                    format!("{path}.upstreamKeys[{k}]"),
+                    format!("`{key}`"),
+                    "the name of a key is allowed, such as cache.nixos.org-1",
+                );
+            }
+        }
+    }
+}
+
+/// Checks what may not change between a cluster's document and a new one.
+///
+/// # Errors
+/// All immutable fields that differ.
+pub fn check_change(old: &Document, new: &Document) -> Result<(), Violations> {
+    let mut found = Found::default();
+    let (was, is) = (&old.metadata.name, &new.metadata.name);
+    if was != is {
+        found.add(
+            "metadata.name",
+            format!("`{is}`"),
+            format!("it is immutable and is `{was}`"),
+        );
+    }
+    let (was, is) = (
+        old.spec.garage.replication_factor,
+        new.spec.garage.replication_factor,
+    );
+    if was != is {
+        found.add(
+            "spec.garage.replicationFactor",
+            is,
+            format!("it is immutable and is {was}"),
+        );
+    }
+    found.result()
+}
+
+#[cfg(test)]
+mod tests;

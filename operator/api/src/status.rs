@@ -1,0 +1,203 @@
+//! What the coordinator tells people: the state of a cluster. The JSON is stable.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::document::Role;
+use crate::{Bytes, CacheName, ClusterName, HostName, NodeId, ZoneName};
+
+/// The state of a cluster at one moment, from what was seen and done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// When this was observed.
+    pub observed_at: Timestamp,
+    /// All in one word.
+    pub phase: Phase,
+    /// Declared hosts and hosts that still hold data, by name.
+    pub hosts: Vec<HostStatus>,
+    /// Garage's layout.
+    pub layout: LayoutStatus,
+    /// Space in the cluster.
+    pub space: SpaceStatus,
+    /// How Nix clients are served.
+    pub gateway: GatewayStatus,
+    /// What is so, and what is wrong.
+    pub conditions: Vec<Condition>,
+    /// What is to be done and waits.
+    pub waiting: Vec<Waiting>,
+}
+
+impl Status {
+    /// The condition of that type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+}
+
+/// The state of a cluster in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// Nothing is served yet.
+    Starting,
+    /// It serves, and something is being changed.
+    Converging,
+    /// It serves, and all is as declared.
+    Ready,
+    /// It serves or not, and something is wrong; the conditions say what.
+    Degraded,
+}
+
+/// One host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// Its name.
+    pub name: HostName,
+    /// Its failure domain.
+    pub zone: Option<ZoneName>,
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// Its Garage node, once heard of.
+    pub garage_id: Option<NodeId>,
+    /// Whether the document declares it.
+    pub declared: bool,
+    /// Whether its agent reports.
+    pub agent: bool,
+    /// Whether the other members reach its Garage.
+    pub up: bool,
+    /// Whether it has a role in the current layout.
+    pub in_layout: bool,
+    /// Bytes it lends.
+    pub pledge: Option<Bytes>,
+    /// Partitions (of 256, each held by replication-factor hosts) that it holds.
+    pub partitions: Option<u64>,
+    /// The disk that holds its data.
+    pub disk: Option<crate::agent::DiskReport>,
+    /// Its Garage's version.
+    pub garage_version: Option<String>,
+    /// What it runs.
+    pub units: Vec<crate::agent::UnitReport>,
+}
+
+/// Garage's layout.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayoutStatus {
+    /// Its version; 0 before the first.
+    pub version: u64,
+    /// Whether metadata is synced to the current version. It says nothing about blocks.
+    pub settled: bool,
+    /// Storage hosts in it.
+    pub storage_hosts: u64,
+    /// Copies are in at least so many zones; `None`: as many as Garage can.
+    pub zone_redundancy: Option<u8>,
+    /// Partitions that have a write quorum, of 256.
+    pub partitions_with_quorum: Option<u64>,
+}
+
+/// Space in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpaceStatus {
+    /// Bytes that hosts lend, all copies counted.
+    pub pledged: Bytes,
+    /// Bytes of distinct data that the layout can hold.
+    pub usable: Option<Bytes>,
+    /// Bytes in the bucket, one copy counted.
+    pub used: Option<Bytes>,
+    /// Objects in the bucket.
+    pub objects: Option<u64>,
+}
+
+/// How Nix clients are served.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// Whether at least one gateway runs.
+    pub up: bool,
+    /// The URL for clients.
+    pub url: Option<String>,
+    /// Hosts whose gateways run.
+    pub hosts: Vec<HostName>,
+    /// Declared caches.
+    pub caches: Vec<CacheName>,
+}
+
+/// What a condition is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConditionType {
+    /// Clients can push and pull.
+    Serving,
+    /// All is as the document declares.
+    Converged,
+    /// All hosts report and all members reach each other.
+    HostsUp,
+    /// Metadata is synced to the current layout.
+    LayoutSettled,
+    /// Nobody else has staged a layout change.
+    StagingClean,
+    /// The last look at the cluster succeeded.
+    Observed,
+    /// The last steps succeeded.
+    Acting,
+}
+
+/// Why a condition is as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// It is as it should be.
+    AsDeclared,
+    /// There is something to do, and it is being done.
+    InProgress,
+    /// Something must happen first; see what waits.
+    Waiting,
+    /// A host is down.
+    HostDown,
+    /// The gateway does not run.
+    GatewayDown,
+    /// There is no layout yet.
+    NoLayout,
+    /// Metadata is still being synced.
+    Syncing,
+    /// The staging area holds changes that Hayloft did not stage.
+    ForeignStaging,
+    /// The plan broke a rule and was not followed.
+    PlanRefused,
+    /// No member could be asked.
+    Unreachable,
+    /// A step failed; it is tried again.
+    StepFailed,
+    /// Partitions have no write quorum.
+    QuorumLost,
+}
+
+/// One fact about the cluster that a person or a script may wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: bool,
+    /// Why.
+    pub reason: Reason,
+    /// The same as a sentence, with what to do.
+    pub message: String,
+    /// Since when `status` is what it is.
+    pub since: Timestamp,
+}
+
+/// Something that is to be done and cannot be done yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// What is to be done.
+    pub what: String,
+    /// What it waits for.
+    pub waits_for: String,
+}
