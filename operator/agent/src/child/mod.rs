@@ -1,0 +1,10 @@
+//! The driver that runs units as child processes, for laptops and containers.
+
+pub mod backoff;
+pub mod cause;
+mod driver;
+pub mod log;
+pub mod spawn;
+mod supervisor;
+
+pub use driver::ChildDriver;

@@ -1,0 +1,119 @@
+//! Loopback addresses for a host's own services.
+//!
+//! Ports are held open from the moment they are chosen until the program that shall have them starts, so that two hosts of
+//! one machine, or anything else on it, are not given the same one in between.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files;
+
+/// The ports of one host's Garage daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ports {
+    /// Where the other daemons reach it.
+    pub rpc: u16,
+    /// Where S3 is served.
+    pub s3: u16,
+}
+
+impl Ports {
+    /// The address at which other daemons reach this one.
+    #[must_use]
+    pub fn rpc_addr(self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.rpc).into()
+    }
+
+    /// The address of S3.
+    #[must_use]
+    pub fn s3_addr(self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.s3).into()
+    }
+}
+
+/// Ports that nothing else can take until this is dropped.
+#[derive(Debug)]
+pub struct HeldPorts {
+    ports: Ports,
+    _rpc: TcpListener,
+    _s3: TcpListener,
+}
+
+impl HeldPorts {
+    /// Which ones they are.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// Takes ports that are free now.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn random() -> io::Result<Self> {
+        Self::bind(0, 0)
+    }
+
+    /// Takes the ports that this host had last time, or others when one of them is taken.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn again_or_random(last: Option<Ports>) -> io::Result<Self> {
+        if let Some(last) = last
+            && let Ok(held) = Self::bind(last.rpc, last.s3)
+        {
+            return Ok(held);
+        }
+        Self::random()
+    }
+
+    fn bind(rpc: u16, s3: u16) -> io::Result<Self> {
+        let rpc = TcpListener::bind((Ipv4Addr::LOCALHOST, rpc))?;
+        let s3 = TcpListener::bind((Ipv4Addr::LOCALHOST, s3))?;
+        let ports = Ports {
+            rpc: rpc.local_addr()?.port(),
+            s3: s3.local_addr()?.port(),
+        };
+        Ok(Self {
+            ports,
+            _rpc: rpc,
+            _s3: s3,
+        })
+    }
+}
+
+/// Reads the ports of last time. A file that is missing or says nothing sensible means that there are none: they are a
+/// convenience (peers find each other sooner), not an identity.
+#[must_use]
+pub fn remembered(path: &Path) -> Option<Ports> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Remembers ports for the next start.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn remember(path: &Path, ports: Ports) -> Result<(), files::WriteError> {
+    let text = serde_json::to_vec(&ports).unwrap_or_default();
+    files::replace(path, &text, 0o600).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_ports_are_given_to_nobody_else() {
+        let one = HeldPorts::random().unwrap();
+        assert!(TcpListener::bind(one.ports().rpc_addr()).is_err());
+        let two = HeldPorts::again_or_random(Some(one.ports())).unwrap();
+        assert_ne!(one.ports(), two.ports());
+        let ports = one.ports();
+        drop(one);
+        assert_eq!(HeldPorts::again_or_random(Some(ports)).unwrap().ports(), ports);
+    }
+}
