@@ -1,1 +1,13 @@
-//! What crosses crates, on real Garage and real Nix.
+//! What the tests of the whole line share: `hayloft up` as a process, a client that speaks attic's wire, NARs made on
+//! the fly, and a root file system with a real Nix.
+//!
+//! Nothing here links Hayloft's crates: the tests see what a user sees.
+
+pub mod attic_wire;
+pub mod home;
+pub mod nix_root;
+pub mod process;
+pub mod synthetic_nar;
+
+/// A Nix expression, a function of `salt`, whose closure is a dozen small store paths.
+pub const CLOSURE: &str = include_str!("closure.nix");

@@ -171,7 +171,7 @@ fn run_rung(
     with_selection(&mut command, rung, args);
     let mut summary = None;
     let passed = shell::watch_stderr(&mut command, |line| {
-        summary = parse_summary(line).or(summary.take())
+        summary = parse_summary(line).or(summary.take());
     })?;
     if let Some(found) = summary {
         counts.passed += found.passed;
