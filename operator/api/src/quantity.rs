@@ -137,7 +137,7 @@ impl fmt::Display for Bytes {
         let exact = SUFFIXES[..5]
             .iter()
             .rev()
-            .find(|(_, unit)| self.0 != 0 && self.0 % unit == 0);
+            .find(|(_, unit)| self.0 != 0 && self.0.is_multiple_of(*unit));
         match exact {
             Some((suffix, unit)) => f.pad(&format!("{}{suffix}", self.0 / unit)),
             None => f.pad(&self.0.to_string()),
