@@ -1,0 +1,7 @@
+//! The committer's rules, without I/O: what may be ordered ([`admit`]), and the steps of a term ([`Term`]).
+
+mod admit;
+mod term;
+
+pub use admit::{Admission, Facts, Refusal};
+pub use term::{Input, Step, Term};

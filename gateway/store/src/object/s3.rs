@@ -1,0 +1,395 @@
+//! The bucket over S3, at one of several endpoints of the same cluster.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use super::endpoints::Endpoints;
+use super::{Answer, Cause, ObjectError, ObjectStore, Page};
+
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long an endpoint may take to begin an answer to a read or a listing before the next is asked.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
+/// What a transfer is given besides its size.
+const GRACE: Duration = Duration::from_secs(10);
+/// The slowest transfer that is waited for, in bytes a second.
+const SLOWEST: u64 = 512 * 1024;
+/// How often all endpoints are tried in turn.
+const ROUNDS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(150);
+
+/// Where the bucket is and who we are there.
+#[derive(Clone)]
+pub struct S3Config {
+    /// URLs, nearest first.
+    pub endpoints: Vec<String>,
+    /// Region to sign for.
+    pub region: String,
+    /// The bucket's name.
+    pub bucket: String,
+    /// Id of the access key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: Zeroizing<String>,
+}
+
+impl fmt::Debug for S3Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Config")
+            .field("endpoints", &self.endpoints)
+            .field("region", &self.region)
+            .field("bucket", &self.bucket)
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Endpoint {
+    url: String,
+    client: Client,
+}
+
+/// A bucket over S3.
+pub struct S3Store {
+    bucket: String,
+    endpoints: Vec<Endpoint>,
+    health: Endpoints,
+    jitter: RandomState,
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Store")
+            .field("bucket", &self.bucket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How one endpoint failed at one request.
+enum Failure {
+    /// The object is not there.
+    NotFound,
+    /// It will say the same again: another endpoint may know better.
+    Refused(Cause),
+    /// Ask another, or later.
+    Unavailable(Cause),
+}
+
+impl S3Store {
+    /// A client for each endpoint; nothing is sent yet.
+    #[must_use]
+    pub fn new(config: &S3Config) -> Self {
+        let http = Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build_https();
+        let plain = Builder::new().build_http();
+        let credentials = Credentials::new(
+            &config.access_key_id,
+            config.secret_access_key.as_str(),
+            None,
+            None,
+            "hayloft configuration",
+        );
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|url| {
+                let http = if url.starts_with("http://") {
+                    plain.clone()
+                } else {
+                    http.clone()
+                };
+                let conf = aws_sdk_s3::Config::builder()
+                    .behavior_version(BehaviorVersion::v2026_01_12())
+                    .http_client(http)
+                    .endpoint_url(url)
+                    .region(Region::new(config.region.clone()))
+                    .credentials_provider(credentials.clone())
+                    .force_path_style(true)
+                    // Garage refuses the trailing checksums that are the default.
+                    .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                    .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+                    // Retries and stalls are handled here, across endpoints.
+                    .retry_config(RetryConfig::disabled())
+                    .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+                    .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
+                    .build();
+                Endpoint {
+                    url: url.clone(),
+                    client: Client::from_conf(conf),
+                }
+            })
+            .collect();
+        Self {
+            bucket: config.bucket.clone(),
+            endpoints,
+            health: Endpoints::new(config.endpoints.len()),
+            jitter: RandomState::new(),
+        }
+    }
+
+    /// Tries the endpoints in turn until one does it.
+    async fn ask<'a, T, F>(
+        &'a self,
+        what: &'static str,
+        key: &str,
+        limit: Duration,
+        attempt: impl Fn(&'a Client) -> F,
+    ) -> Result<T, ObjectError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut refusal: Option<Cause> = None;
+        let mut last: Option<Cause> = None;
+        for round in 0..ROUNDS {
+            if round > 0 {
+                tokio::time::sleep(
+                    FIRST_PAUSE
+                        .saturating_mul(1 << round)
+                        .mul_f64(0.5 + self.dice(round)),
+                )
+                .await;
+            }
+            for index in self.health.order(Instant::now()) {
+                let Some(endpoint) = self.endpoints.get(index) else {
+                    continue;
+                };
+                let cause = match timeout(limit, attempt(&endpoint.client)).await {
+                    Ok(Ok(done)) => {
+                        self.health.succeeded(index);
+                        return Ok(done);
+                    }
+                    Ok(Err(Failure::NotFound)) => {
+                        self.health.succeeded(index);
+                        return Err(ObjectError::NotFound { key: key.to_owned() });
+                    }
+                    Ok(Err(Failure::Refused(cause))) => {
+                        tracing::debug!(endpoint = endpoint.url, what, key, cause = %cause, "refused");
+                        refusal = Some(cause);
+                        continue;
+                    }
+                    Ok(Err(Failure::Unavailable(cause))) => cause,
+                    Err(_) => format!("{} gave no answer within {limit:?}", endpoint.url).into(),
+                };
+                tracing::debug!(endpoint = endpoint.url, what, key, cause = %cause, "failed");
+                self.health.failed(index, Instant::now(), self.dice(round));
+                last = Some(cause);
+            }
+            // When every endpoint that answers refuses, asking again changes nothing.
+            if last.is_none() && refusal.is_some() {
+                break;
+            }
+        }
+        let key = key.to_owned();
+        Err(match (last, refusal) {
+            (None, Some(source)) => ObjectError::Refused { what, key, source },
+            (Some(source), _) => ObjectError::Unavailable { what, key, source },
+            (None, None) => ObjectError::Unavailable {
+                what,
+                key,
+                source: "no endpoint is configured".into(),
+            },
+        })
+    }
+
+    /// A number from 0 to 1 that nothing depends on but when a retry happens.
+    fn dice(&self, round: u32) -> f64 {
+        let hash = self.jitter.hash_one((round, Instant::now()));
+        f64::from(u32::try_from(hash >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, ObjectError> {
+        let wanted = range.as_ref().map(|range| range.end.saturating_sub(range.start));
+        // A whole object's size is not known beforehand; none that is read whole is larger than a pack.
+        let limit = transfer(wanted.unwrap_or(16 * 1024 * 1024));
+        self.ask("read", key, limit, |client| {
+            let header = range
+                .as_ref()
+                .map(|r| format!("bytes={}-{}", r.start, r.end.saturating_sub(1)));
+            async move {
+                let request = client
+                    .get_object()
+                    .bucket(&self.bucket)
+                    .key(key)
+                    .set_range(header)
+                    .send();
+                let answer = match timeout(FIRST_BYTE, request).await {
+                    Ok(answer) => answer.map_err(failure)?,
+                    Err(_) => return Err(Failure::Unavailable("no answer began in time".into())),
+                };
+                let announced = answer.content_length().unwrap_or(0);
+                let expected = wanted.or_else(|| u64::try_from(announced).ok()).unwrap_or(0);
+                let mut body = answer.body;
+                let mut bytes = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
+                while let Some(part) = body.next().await {
+                    bytes.extend_from_slice(&part.map_err(|e| Failure::Unavailable(e.into()))?);
+                }
+                if bytes.len() as u64 != expected {
+                    let what = format!("{} bytes came instead of {expected}", bytes.len());
+                    return Err(Failure::Unavailable(what.into()));
+                }
+                Ok(bytes.freeze())
+            }
+        })
+        .await
+    }
+}
+
+fn transfer(bytes: u64) -> Duration {
+    GRACE + Duration::from_secs(bytes / SLOWEST)
+}
+
+fn failure<E>(error: SdkError<E, HttpResponse>) -> Failure
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().map(str::to_owned);
+    let text = match (&code, error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ => chain(&error),
+    };
+    match (status, code.as_deref()) {
+        (Some(404), Some("NoSuchBucket")) => Failure::Refused(text.into()),
+        (Some(404), _) => Failure::NotFound,
+        // Too many requests, or a clock that is off for a moment, may pass.
+        (Some(408 | 429), _) => Failure::Unavailable(text.into()),
+        (Some(400..=499), _) => Failure::Refused(text.into()),
+        _ => Failure::Unavailable(text.into()),
+    }
+}
+
+/// An error with its causes in one line; the SDK's own text says only "dispatch failure".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl ObjectStore for S3Store {
+    fn put<'a>(&'a self, key: &'a str, body: Bytes) -> Answer<'a, ()> {
+        async move {
+            self.ask("write", key, transfer(body.len() as u64), |client| {
+                let body = ByteStream::from(body.clone());
+                async move {
+                    let request = client.put_object().bucket(&self.bucket).key(key).body(body);
+                    request.send().await.map(|_| ()).map_err(failure)
+                }
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Bytes> {
+        self.read(key, None).boxed()
+    }
+
+    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes> {
+        self.read(key, Some(range)).boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Answer<'a, Page> {
+        async move {
+            self.ask("list", prefix, GRACE, |client| async move {
+                let request = client
+                    .list_objects_v2()
+                    .bucket(&self.bucket)
+                    .prefix(prefix)
+                    .set_start_after(after.map(str::to_owned));
+                let answer = match timeout(FIRST_BYTE, request.send()).await {
+                    Ok(answer) => answer.map_err(failure)?,
+                    Err(_) => return Err(Failure::Unavailable("no answer began in time".into())),
+                };
+                let more = answer.is_truncated().unwrap_or(false);
+                let keys = answer.contents.unwrap_or_default();
+                Ok(Page {
+                    keys: keys.into_iter().filter_map(|object| object.key).collect(),
+                    more,
+                })
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
+        async move {
+            let answer = self
+                .ask("delete", key, GRACE, |client| async move {
+                    let request = client.delete_object().bucket(&self.bucket).key(key);
+                    request.send().await.map(|_| ()).map_err(failure)
+                })
+                .await;
+            match answer {
+                Err(ObjectError::NotFound { .. }) => Ok(()),
+                other => other,
+            }
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_secret_is_not_in_debug() {
+        let config = S3Config {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            region: "garage".to_owned(),
+            bucket: "hayloft".to_owned(),
+            access_key_id: "GK00".to_owned(),
+            secret_access_key: Zeroizing::new("very-secret".to_owned()),
+        };
+        assert!(!format!("{config:?}").contains("very-secret"));
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_where_nothing_listens_is_said_to_be_unavailable() {
+        let config = S3Config {
+            endpoints: vec!["http://127.0.0.1:9".to_owned()],
+            region: "garage".to_owned(),
+            bucket: "hayloft".to_owned(),
+            access_key_id: "GK00".to_owned(),
+            secret_access_key: Zeroizing::new("secret".to_owned()),
+        };
+        let error = S3Store::new(&config).get("format").await.unwrap_err();
+        assert!(matches!(error, ObjectError::Unavailable { .. }), "{error:?}");
+        assert!(
+            error
+                .source()
+                .unwrap()
+                .to_string()
+                .to_lowercase()
+                .contains("connect")
+        );
+    }
+}
