@@ -1,0 +1,19 @@
+//! A client of Garage's admin API v2, for what Hayloft needs of it.
+//!
+//! Layout, bucket and key writes have no compare-and-swap and no cluster-wide lock: send all of them to one member.
+//! Every call costs the daemon an argon2 verification (tens of milliseconds), so poll with measure.
+
+mod client;
+mod error;
+mod layout;
+mod s3;
+mod status;
+
+pub use client::Client;
+pub use error::AdminError;
+pub use layout::{
+    Applied, History, HistoryVersion, Layout, LayoutRole, Outlook, Parameters, Preview, RoleChange, Skipped,
+    StagedChange, Statistics, Tracker, VersionStatus, ZoneForecast, ZoneNode, ZoneRedundancy,
+};
+pub use s3::{BucketInfo, BucketKey, KeyInfo, Permissions};
+pub use status::{ClusterStatus, Connected, Free, Health, HealthStatus, Node, NodeRole};
