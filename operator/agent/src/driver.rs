@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::child::cause::Cause;
+use crate::cause::Cause;
 use crate::unit::{Unit, UnitName};
 
 /// What a unit is doing.
@@ -14,10 +14,10 @@ use crate::unit::{Unit, UnitName};
 pub enum Phase {
     /// It is not there and shall not be.
     Stopped,
-    /// It is being started, or has not yet said that it serves.
+    /// It was started and has not yet said that it serves.
     Starting {
-        /// Its process, once there is one.
-        pid: Option<u32>,
+        /// Its process.
+        pid: u32,
     },
     /// It runs.
     Running {
@@ -41,8 +41,7 @@ impl Phase {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match *self {
-            Self::Running { pid } | Self::Stopping { pid } => Some(pid),
-            Self::Starting { pid } => pid,
+            Self::Starting { pid } | Self::Running { pid } | Self::Stopping { pid } => Some(pid),
             Self::Stopped | Self::BackingOff { .. } => None,
         }
     }

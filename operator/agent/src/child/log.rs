@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::cause::Cause;
+use crate::cause::Cause;
 
 /// A file that grows to this size is set aside as `<name>.1`; the one before that is gone.
 const ROTATE_AT: u64 = 10 * 1024 * 1024;

@@ -1,7 +1,6 @@
 //! The driver that runs units as child processes, for laptops and containers.
 
 pub mod backoff;
-pub mod cause;
 mod driver;
 pub mod log;
 pub mod spawn;

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::cause::Cause;
 use super::log::UnitLog;
 use super::spawn::Spawner;
+use crate::cause::Cause;
 use crate::driver::{Phase, UnitState, UnitStates};
 use crate::files;
 use crate::unit::{Ready, Unit, UnitName};
@@ -126,10 +126,6 @@ impl Supervisor {
     }
 
     async fn live(&self, unit: &Unit, wish: &mut watch::Receiver<Option<Unit>>) -> End {
-        self.tell(|state| {
-            state.phase = Phase::Starting { pid: None };
-            state.listening = None;
-        });
         let started = match prepare(unit) {
             Ok(()) => self.spawner.spawn(&unit.launch).await.map_err(StartError::Spawn),
             Err(error) => Err(error),
@@ -152,7 +148,7 @@ impl Supervisor {
         self.tell(|state| {
             state.phase = match unit.ready {
                 Ready::AtOnce => Phase::Running { pid },
-                Ready::SaysListening => Phase::Starting { pid: Some(pid) },
+                Ready::SaysListening => Phase::Starting { pid },
             };
         });
         let mut heard = unit.ready == Ready::AtOnce;

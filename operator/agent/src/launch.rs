@@ -1,0 +1,333 @@
+//! From what the coordinator desires to what this host runs. A pure function: nothing here touches the disk.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hayloft_api::agent::{AdminAddress, GarageDesired, GatewayDesired, HostDesired};
+use hayloft_api::{GatewayPaths, gateway_config};
+use hayloft_garage::config::{ConfigError, GarageAddresses, GaragePaths, garage_toml};
+use zeroize::Zeroizing;
+
+use crate::child::spawn::Launch;
+use crate::ports::Ports;
+use crate::unit::{Ready, Unit, UnitFile, UnitName};
+
+/// Garage ends within a second when its disk answers; longer is a disk that does not.
+const GARAGE_GRACE: Duration = Duration::from_secs(3);
+/// A gateway finishes what it is sending.
+const GATEWAY_GRACE: Duration = Duration::from_secs(6);
+
+/// A program with the arguments that come first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The file.
+    pub path: PathBuf,
+    /// What stands before all else.
+    pub args: Vec<OsString>,
+}
+
+/// Where a host's things lie, and how its programs are called.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The host's own folder.
+    pub dir: PathBuf,
+    /// The socket of Garage's admin API.
+    pub admin_socket: PathBuf,
+    /// Garage.
+    pub garage: PathBuf,
+    /// The gateway; it gets `serve --config FILE`.
+    pub gateway: Program,
+}
+
+impl Places {
+    /// Garage's metadata: its node key, its layout, its database.
+    #[must_use]
+    pub fn metadata_dir(&self) -> PathBuf {
+        self.dir.join("meta")
+    }
+
+    /// Garage's blocks.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Logs of the units.
+    #[must_use]
+    pub fn logs_dir(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// Where one unit's log lies.
+    #[must_use]
+    pub fn log(&self, unit: UnitName) -> PathBuf {
+        self.logs_dir().join(format!("{unit}.log"))
+    }
+
+    fn gateway_dir(&self) -> PathBuf {
+        self.dir.join("gateway")
+    }
+}
+
+/// What is desired cannot be put into files.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// `garage.toml`.
+    #[error("cannot make garage.toml")]
+    Garage(#[source] ConfigError),
+    /// The gateway's configuration.
+    #[error("cannot make the gateway's configuration")]
+    Gateway(#[source] serde_yaml::Error),
+}
+
+/// The units that this host shall run.
+///
+/// # Errors
+/// When a path cannot be written in a configuration file.
+pub fn units(desired: &HostDesired, places: &Places, ports: Ports) -> Result<Vec<Unit>, RenderError> {
+    let HostDesired {
+        generation: _,
+        host: _,
+        garage,
+        gateway,
+    } = desired;
+    let mut units = Vec::new();
+    if let Some(garage) = garage {
+        units.push(garage_unit(garage, places, ports)?);
+    }
+    if let Some(gateway) = gateway {
+        units.push(gateway_unit(gateway, places)?);
+    }
+    Ok(units)
+}
+
+fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result<Unit, RenderError> {
+    let config = places.dir.join("garage.toml");
+    let paths = GaragePaths {
+        metadata_dir: places.metadata_dir(),
+        data_dir: places.data_dir(),
+        rpc_secret_file: places.dir.join("rpc-secret"),
+        admin_token_file: places.dir.join("admin-token"),
+    };
+    let addresses = GarageAddresses {
+        rpc_bind: ports.rpc_addr().to_string(),
+        rpc_public: ports.rpc_addr().to_string(),
+        s3_bind: ports.s3_addr().to_string(),
+        admin: AdminAddress::Unix(places.admin_socket.clone()),
+    };
+    let text = garage_toml(desired, &paths, &addresses).map_err(RenderError::Garage)?;
+    // Peers are read at start only, and the coordinator connects running members: no reason to restart.
+    let lonely = GarageDesired {
+        bootstrap_peers: Vec::new(),
+        ..desired.clone()
+    };
+    let significant = garage_toml(&lonely, &paths, &addresses).map_err(RenderError::Garage)?;
+    let mut args = vec![OsString::from("-c"), config.clone().into_os_string()];
+    args.push("server".into());
+    Ok(Unit {
+        name: UnitName::Garage,
+        launch: Launch {
+            program: places.garage.clone(),
+            args,
+            env: vec![("NO_COLOR".into(), "1".into())],
+            dir: places.dir.clone(),
+        },
+        folders: folders(
+            &[&places.logs_dir(), &paths.metadata_dir, &paths.data_dir],
+            &places.admin_socket,
+        ),
+        files: vec![
+            secret(&paths.rpc_secret_file, desired.rpc_secret.expose()),
+            secret(&paths.admin_token_file, desired.admin_token.expose()),
+            UnitFile {
+                path: config,
+                content: Zeroizing::new(text.into_bytes()),
+                significant: Some(Zeroizing::new(significant.into_bytes())),
+            },
+        ],
+        sockets: vec![places.admin_socket.clone()],
+        log: places.log(UnitName::Garage),
+        ready: Ready::AtOnce,
+        grace: GARAGE_GRACE,
+    })
+}
+
+fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, RenderError> {
+    let dir = places.gateway_dir();
+    let config = dir.join("gateway.yaml");
+    let paths = GatewayPaths {
+        state_dir: dir.clone(),
+        key_file: dir.join("cluster.key"),
+        s3_secret_file: dir.join("s3-secret"),
+        token_secret_file: dir.join("token-hs256"),
+    };
+    let text = gateway_config(desired, &paths).map_err(RenderError::Gateway)?;
+    let mut args = places.gateway.args.clone();
+    args.extend(["serve".into(), "--config".into(), config.clone().into_os_string()]);
+    Ok(Unit {
+        name: UnitName::Gateway,
+        launch: Launch {
+            program: places.gateway.path.clone(),
+            args,
+            env: vec![("NO_COLOR".into(), "1".into())],
+            dir: places.dir.clone(),
+        },
+        folders: folders(&[&places.logs_dir(), &dir], &config),
+        files: vec![
+            secret(&paths.key_file, desired.cluster_key.expose()),
+            secret(&paths.s3_secret_file, desired.s3.secret_access_key.expose()),
+            secret(&paths.token_secret_file, desired.token_secret.expose()),
+            UnitFile {
+                path: config,
+                content: Zeroizing::new(text.into_bytes()),
+                significant: None,
+            },
+        ],
+        sockets: Vec::new(),
+        log: places.log(UnitName::Gateway),
+        ready: Ready::SaysListening,
+        grace: GATEWAY_GRACE,
+    })
+}
+
+fn folders(folders: &[&Path], within: &Path) -> Vec<PathBuf> {
+    folders
+        .iter()
+        .copied()
+        .chain(within.parent())
+        .map(Path::to_owned)
+        .collect()
+}
+
+fn secret(path: &Path, text: &str) -> UnitFile {
+    UnitFile {
+        path: path.to_owned(),
+        content: Zeroizing::new(format!("{text}\n").into_bytes()),
+        significant: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hayloft_api::agent::{Peer, S3Desired};
+    use hayloft_api::{Bytes, Generation, NodeId, Secret};
+
+    use super::*;
+
+    const PORTS: Ports = Ports { rpc: 4001, s3: 4002 };
+
+    fn places() -> Places {
+        Places {
+            dir: "/srv/host-1".into(),
+            admin_socket: "/srv/host-1/admin.sock".into(),
+            garage: "/opt/garage".into(),
+            gateway: Program {
+                path: "/opt/hayloft".into(),
+                args: vec!["gateway".into()],
+            },
+        }
+    }
+
+    fn desired() -> HostDesired {
+        HostDesired {
+            generation: Generation {
+                epoch: 1,
+                instance: "i".into(),
+                n: 1,
+            },
+            host: "host-1".parse().unwrap(),
+            garage: Some(GarageDesired {
+                replication_factor: 3,
+                fsync: false,
+                rpc_secret: Secret::new("hush-rpc"),
+                admin_token: Secret::new("hush-admin"),
+                s3_region: "garage".into(),
+                zone: "zone-1".parse().unwrap(),
+                bootstrap_peers: vec![],
+            }),
+            gateway: Some(GatewayDesired {
+                listen: "127.0.0.1:8080".into(),
+                public_url: None,
+                s3: S3Desired {
+                    endpoints: vec!["http://127.0.0.1:4002".into()],
+                    region: "garage".into(),
+                    bucket: "hayloft".into(),
+                    access_key_id: "GK00".into(),
+                    secret_access_key: Secret::new("hush-s3"),
+                },
+                token_secret: Secret::new("hush-token"),
+                cluster_key: Secret::new("hush-key"),
+                memory: Bytes(256 << 20),
+                caches: vec![],
+            }),
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_an_argument_or_in_debug_output() {
+        for unit in units(&desired(), &places(), PORTS).unwrap() {
+            assert!(!format!("{unit:?}").contains("hush"), "{unit:?}");
+            assert!(unit.files.iter().any(|file| file.content.starts_with(b"hush")));
+        }
+    }
+
+    #[test]
+    fn a_new_peer_renews_the_file_without_a_restart() {
+        let before = units(&desired(), &places(), PORTS).unwrap();
+        let mut with_peer = desired();
+        if let Some(garage) = &mut with_peer.garage {
+            let peer = Peer {
+                id: NodeId::from_public_key([7; 32]),
+                addr: "127.0.0.1:1".into(),
+            };
+            garage.bootstrap_peers.push(peer);
+        }
+        let after = units(&with_peer, &places(), PORTS).unwrap();
+        assert_ne!(before, after);
+        assert!(
+            before
+                .iter()
+                .zip(&after)
+                .all(|(before, after)| !before.asks_for_restart(after))
+        );
+    }
+
+    #[test]
+    fn another_secret_or_another_port_asks_for_a_restart() {
+        let before = units(&desired(), &places(), PORTS).unwrap();
+        let mut changed = desired();
+        if let Some(garage) = &mut changed.garage {
+            garage.rpc_secret = Secret::new("hush-other");
+        }
+        let after = units(&changed, &places(), PORTS).unwrap();
+        assert!(before[0].asks_for_restart(&after[0]));
+        assert!(!before[1].asks_for_restart(&after[1]));
+        let moved = units(&desired(), &places(), Ports { rpc: 4001, s3: 5 }).unwrap();
+        assert!(before[0].asks_for_restart(&moved[0]));
+    }
+
+    #[test]
+    fn the_units_of_a_host_with_both_roles() {
+        let shown: Vec<_> = units(&desired(), &places(), PORTS)
+            .unwrap()
+            .iter()
+            .map(|unit| {
+                let args: Vec<_> = unit.launch.args.iter().map(|arg| arg.to_string_lossy()).collect();
+                let files: Vec<_> = unit
+                    .files
+                    .iter()
+                    .map(|file| file.path.display().to_string())
+                    .collect();
+                format!(
+                    "{}\n  {} {}\n  {}",
+                    unit.name,
+                    unit.launch.program.display(),
+                    args.join(" "),
+                    files.join("\n  ")
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+}
