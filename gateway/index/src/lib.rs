@@ -1,1 +1,15 @@
 //! The index over the log: everything here can be made again from the bucket.
+//!
+//! One writer applies log objects in order, each in one transaction with the position after it, so that the
+//! file is always the state at some position of the log. Readers never wait for it (WAL).
+
+mod apply;
+mod ask;
+mod error;
+mod open;
+#[cfg(test)]
+mod tests;
+
+pub use ask::{KnownFrame, Place, StoredPath};
+pub use error::IndexError;
+pub use open::Index;

@@ -1,0 +1,158 @@
+//! Opening the file, and making it anew.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hayloft_store::key::Position;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::IndexError;
+
+/// Changed with every change of the tables: a file of another version is made again from the bucket.
+const SCHEMA: i64 = 1;
+const READERS: u32 = 6;
+
+/// The index. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Index {
+    pub(crate) writer: SqlitePool,
+    pub(crate) readers: SqlitePool,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens the index at `path`; a missing file, a damaged one or one of another version begins empty.
+    ///
+    /// # Errors
+    /// When the file can be neither used nor made.
+    pub async fn open(path: &Path) -> Result<Self, IndexError> {
+        match Self::connect(path).await {
+            Ok(Some(index)) => Ok(index),
+            Ok(None) => Self::create(path).await,
+            Err(error) => {
+                tracing::warn!(error = %error, "the index cannot be used and is made again from the bucket");
+                Self::create(path).await
+            }
+        }
+    }
+
+    /// Removes what is there and begins empty.
+    ///
+    /// # Errors
+    /// When the file can be neither removed nor made.
+    pub async fn create(path: &Path) -> Result<Self, IndexError> {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            match tokio::fs::remove_file(&name).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(IndexError::Remove {
+                        path: name.into(),
+                        source,
+                    });
+                }
+            }
+        }
+        let failed = |source| IndexError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let index = Self::pools(path, true).await.map_err(failed)?;
+        let mut tx = index.writer.begin().await.map_err(failed)?;
+        sqlx::raw_sql(include_str!("schema.sql"))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        sqlx::query("INSERT INTO meta VALUES ('schema', ?)")
+            .bind(SCHEMA.to_le_bytes().to_vec())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        Ok(index)
+    }
+
+    /// Makes this index empty: a new file in the old one's place.
+    ///
+    /// # Errors
+    /// When the file can be neither removed nor made.
+    pub async fn reset(self) -> Result<Self, IndexError> {
+        self.close().await;
+        Self::create(&self.path).await
+    }
+
+    /// Closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// How far the log has been applied; none: nothing of it.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn position(&self) -> Result<Option<Position>, IndexError> {
+        let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT value FROM meta WHERE key = 'position'")
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(IndexError::query("position"))?;
+        row.map(|(bytes,)| postcard::from_bytes(&bytes).map_err(|_| IndexError::Corrupt { what: "position" }))
+            .transpose()
+    }
+
+    async fn connect(path: &Path) -> Result<Option<Self>, IndexError> {
+        if !tokio::fs::try_exists(path).await.unwrap_or(false) {
+            return Ok(None);
+        }
+        let failed = |source| IndexError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let index = Self::pools(path, false).await.map_err(failed)?;
+        let row: Result<Option<(Vec<u8>,)>, _> =
+            sqlx::query_as("SELECT value FROM meta WHERE key = 'schema'")
+                .fetch_optional(&index.readers)
+                .await;
+        match row {
+            Ok(Some((schema,))) if schema == SCHEMA.to_le_bytes() => Ok(Some(index)),
+            Ok(_) => {
+                tracing::info!("the index was made by another version and is made again from the bucket");
+                index.close().await;
+                Ok(None)
+            }
+            Err(error) => {
+                index.close().await;
+                Err(failed(error))
+            }
+        }
+    }
+
+    async fn pools(path: &Path, create: bool) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(create)
+            .journal_mode(SqliteJournalMode::Wal)
+            // The bucket is the truth: what a power loss takes from the file is applied again.
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("cache_size", "-8192");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(20))
+            .connect_with(options.pragma("query_only", "on"))
+            .await?;
+        Ok(Self {
+            writer,
+            readers,
+            path: path.to_owned(),
+        })
+    }
+}
