@@ -1,1 +1,18 @@
 //! hayloft-gateway: router, authentication, one file per endpoint, and the depot behind them.
+//!
+//! It speaks attic's API to those who push and Nix's binary cache protocol to those who pull.
+
+mod auth;
+pub mod command;
+pub mod config;
+mod declare;
+pub mod depot;
+mod error;
+mod layers;
+mod routes;
+pub mod serve;
+mod state;
+
+pub use error::Refusal;
+pub use routes::router;
+pub use state::Gateway;

@@ -386,7 +386,7 @@ mod tests {
         out
     }
 
-    fn entry<'a>(name: &'a [u8]) -> [&'a [u8]; 12] {
+    fn entry(name: &[u8]) -> [&[u8]; 12] {
         [
             b"entry", b"(", b"name", name, b"node", b"(", b"type", b"symlink", b"target", b"t", b")", b")",
         ]

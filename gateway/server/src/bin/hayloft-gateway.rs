@@ -1,3 +1,44 @@
-//! `hayloft-gateway`, for those who want only the gateway.
+//! `hayloft-gateway`: the gateway alone.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use hayloft_server::command::{self, Command, Outside};
+use jiff::Timestamp;
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+/// A Nix binary cache in a bucket, that attic's client can push to
+#[derive(Debug, Parser)]
+#[command(name = "hayloft-gateway", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let cli = Cli::parse();
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed)?;
+    let outside = Outside {
+        clock: Arc::new(now),
+        seed,
+        log_filter: log_filter(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(command::run(cli.command, outside)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of the program")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn log_filter() -> Option<String> {
+    std::env::var("RUST_LOG").ok()
+}

@@ -1,0 +1,88 @@
+//! The gateway's commands: `hayloft-gateway …`, and the same as `hayloft gateway …`.
+
+mod check_config;
+mod log;
+mod outside;
+mod rebuild;
+mod serve;
+mod token;
+
+pub use log::LogFormat;
+pub use outside::Outside;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::error::chain;
+
+/// What the gateway can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve caches until told to stop
+    #[command(after_help = "Example:\n  hayloft-gateway serve --config /etc/hayloft/gateway.yaml")]
+    Serve {
+        /// Where the configuration is
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How lines of the log on standard error look
+        #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+        log_format: LogFormat,
+    },
+    /// Check a configuration and the files it names, and do nothing else
+    #[command(after_help = "Example:\n  hayloft-gateway check-config --config /etc/hayloft/gateway.yaml")]
+    CheckConfig {
+        /// Where the configuration is
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Make a token, as `atticadm make-token` does
+    #[command(
+        after_help = "Example:\n  hayloft-gateway token --config gateway.yaml --sub ci --validity 1y --pull main --push main"
+    )]
+    Token(#[command(flatten)] token::Args),
+    /// Throw the index away and make it again from the bucket
+    #[command(after_help = "Example:\n  hayloft-gateway rebuild --config /etc/hayloft/gateway.yaml")]
+    Rebuild {
+        /// Where the configuration is
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How lines of the log on standard error look
+        #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+        log_format: LogFormat,
+    },
+}
+
+/// `--config FILE`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigFile {
+    /// The configuration file (YAML)
+    #[arg(long, short = 'c', value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Runs a command to its end. What goes wrong is one line on standard error.
+pub async fn run(command: Command, outside: Outside) -> ExitCode {
+    let result = match command {
+        Command::Serve { config, log_format } => {
+            log::init(log_format, outside.log_filter.as_deref());
+            Box::pin(serve::run(&config.config, &outside)).await
+        }
+        Command::CheckConfig { config } => check_config::run(&config.config),
+        Command::Token(args) => token::run(&args, &outside),
+        Command::Rebuild { config, log_format } => {
+            log::init(log_format, outside.log_filter.as_deref());
+            Box::pin(rebuild::run(&config.config, &outside)).await
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line = chain(error.as_ref()).replace('\n', " ");
+            let _ = writeln!(std::io::stderr().lock(), "hayloft-gateway: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `serve`: binds, opens the depot, serves, and stops when told.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use hayloft_nixcache::token::Verifier;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Outside;
+use crate::config::{self, Config, DeclaredCache, Tokens};
+use crate::declare::declare;
+use crate::depot::{Depot, DepotConfig, DepotError, Effects, OpenError};
+use crate::error::chain;
+use crate::routes::router;
+use crate::serve::Server;
+use crate::state::Gateway;
+
+/// How long requests that run may take to finish when the gateway is told to stop.
+const GRACE: Duration = Duration::from_secs(8);
+/// How long the depot may take to close after that.
+const CLOSE: Duration = Duration::from_secs(2);
+/// Between two tries to open the depot: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// File descriptors that are asked for: connections of clients and to the bucket.
+const FILES: u64 = 65_536;
+
+/// Why the gateway does not serve.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {addr}: change \"listen\" in the configuration, or stop what listens there")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// The state folder cannot be made.
+    #[error("cannot make the folder {path}")]
+    StateDir {
+        /// The folder.
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The depot cannot be opened, and waiting will not help.
+    #[error("cannot open the store")]
+    Open(#[source] OpenError),
+    /// A declared cache cannot be brought to what is declared.
+    #[error("cannot bring the declared caches to what the configuration says")]
+    Declare(#[source] DepotError),
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signal(#[source] io::Error),
+}
+
+pub(super) async fn run(path: &Path, outside: &Outside) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = config::load(path)?;
+    serve(config, outside).await?;
+    Ok(())
+}
+
+async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
+    let Config {
+        listen,
+        public_url,
+        state_dir,
+        key,
+        s3,
+        tokens,
+        memory,
+        caches,
+    } = config;
+    let Tokens {
+        verifier,
+        signer: _,
+        issuer: _,
+        audiences: _,
+    } = tokens;
+    raise_file_limit();
+    make_private_folder(&state_dir)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
+    let told_to_stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let mut told_to_stop = std::pin::pin!(told_to_stop);
+
+    let gateway = gateway(verifier, outside, public_url, &caches);
+    let server = Server::start(listen, router(gateway.clone()))
+        .await
+        .map_err(|source| ServeError::Bind { addr: listen, source })?;
+    let depot_config = DepotConfig {
+        s3,
+        state_dir,
+        key,
+        memory: memory.0,
+    };
+    let opened = tokio::select! {
+        opened = open(depot_config, &caches, outside) => Some(opened?),
+        () = &mut told_to_stop => None,
+    };
+    if let Some(depot) = opened {
+        gateway.open(depot.clone());
+        announce(server.addr());
+        told_to_stop.await;
+        info!("stopping");
+        let finished = server.stop(GRACE).await;
+        if !finished {
+            warn!("requests were cut off after {} seconds", GRACE.as_secs());
+        }
+        let _ = tokio::time::timeout(CLOSE, depot.close()).await;
+    } else {
+        server.stop(CLOSE).await;
+    }
+    info!("stopped");
+    Ok(())
+}
+
+fn gateway(
+    verifier: Verifier,
+    outside: &Outside,
+    public_url: Option<url::Url>,
+    caches: &[DeclaredCache],
+) -> Gateway {
+    Gateway::new(verifier, outside.clock.clone(), public_url, caches.to_vec())
+}
+
+/// Opens the depot and brings declared caches to what is declared. While the bucket does not answer, tries again.
+async fn open(config: DepotConfig, caches: &[DeclaredCache], outside: &Outside) -> Result<Depot, ServeError> {
+    let mut random = StdRng::from_seed(outside.seed);
+    let mut pause = FIRST_PAUSE;
+    let mut depot = None;
+    loop {
+        let waits_for = match &depot {
+            None => {
+                // Each try gets randomness of its own: names in the bucket are never used twice.
+                let effects = Effects {
+                    clock: outside.clock.clone(),
+                    seed: random.random(),
+                };
+                match Depot::open(config.clone(), effects).await {
+                    Ok(opened) => {
+                        depot = Some(opened);
+                        continue;
+                    }
+                    Err(error @ OpenError::Bucket(_)) => chain(&error),
+                    Err(error) => return Err(ServeError::Open(error)),
+                }
+            }
+            Some(opened) => match declare(opened, caches).await {
+                Ok(()) => return Ok(opened.clone()),
+                Err(error @ DepotError::Unavailable(_)) => chain(&error),
+                Err(error) => return Err(ServeError::Declare(error)),
+            },
+        };
+        let jittered = pause.mul_f64(random.random_range(0.5..1.0));
+        warn!(again_in_ms = jittered.as_millis(), "not ready: {waits_for}");
+        tokio::time::sleep(jittered).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Tells whoever started the gateway where it listens, in one line of JSON.
+fn announce(addr: SocketAddr) {
+    info!(%addr, "serving");
+    let line = serde_json::json!({ "listening": addr.to_string() });
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn make_private_folder(path: &Path) -> Result<(), ServeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| ServeError::StateDir {
+            path: path.display().to_string(),
+            source,
+        })
+}
+
+/// Raises the soft limit of open files as far as the hard one allows. Not being able to is no reason to stop.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(FILES, |maximum| maximum.min(FILES));
+    if current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                maximum,
+            },
+        );
+    }
+}

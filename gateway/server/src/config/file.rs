@@ -1,0 +1,79 @@
+//! The file as it is written. Nothing here is checked beyond its shape.
+
+use std::path::PathBuf;
+
+use hayloft_nixcache::{CacheName, StoreDir};
+use serde::Deserialize;
+
+use super::{ByteSize, Span};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default = "default_listen")]
+    pub(super) listen: String,
+    pub(super) public_url: Option<String>,
+    pub(super) state_dir: PathBuf,
+    pub(super) key_file: PathBuf,
+    pub(super) s3: S3,
+    pub(super) tokens: Tokens,
+    #[serde(default)]
+    pub(super) cache: Memory,
+    #[serde(default)]
+    pub(super) caches: Vec<Cache>,
+}
+
+fn default_listen() -> String {
+    "127.0.0.1:8080".to_owned()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct S3 {
+    pub(super) endpoints: Vec<String>,
+    pub(super) region: String,
+    pub(super) bucket: String,
+    pub(super) access_key_id: String,
+    pub(super) secret_access_key_file: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Tokens {
+    pub(super) hs256_secret_file: Option<PathBuf>,
+    pub(super) rs256_secret_file: Option<PathBuf>,
+    pub(super) rs256_public_key_file: Option<PathBuf>,
+    pub(super) issuer: Option<String>,
+    #[serde(default)]
+    pub(super) audiences: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Memory {
+    #[serde(default = "default_memory")]
+    pub(super) memory: ByteSize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            memory: default_memory(),
+        }
+    }
+}
+
+fn default_memory() -> ByteSize {
+    ByteSize(256 << 20)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Cache {
+    pub(super) name: CacheName,
+    pub(super) public: Option<bool>,
+    pub(super) priority: Option<i32>,
+    pub(super) store_dir: Option<StoreDir>,
+    pub(super) upstream_keys: Option<Vec<String>>,
+    pub(super) retention: Option<Span>,
+}

@@ -1,0 +1,418 @@
+//! File → [`Config`]: reads the file and the secrets it names, and checks what its shape cannot say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hayloft_nixcache::token::{Signer, TokenKeyError, Verifier};
+use hayloft_store::cluster_key::{ClusterKey, ClusterKeyError};
+use hayloft_store::object::s3::S3Config;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::{Config, DeclaredCache, Tokens, file};
+
+/// The longest retention that clients can be told, in seconds (attic keeps it in 31 bits).
+const MAX_RETENTION: u64 = i32::MAX as u64;
+
+/// Why a configuration is not taken. Each names the field, what was given and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file, or one that it names, cannot be read.
+    #[error("{field}: cannot read {}", path.display())]
+    Read {
+        /// The field that names the file.
+        field: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is not YAML of the right shape.
+    #[error("the configuration is not as it must be")]
+    Shape(#[source] serde_yaml::Error),
+    /// A value is not one that is allowed.
+    #[error("{field}: {given:?} is not allowed: {allowed}")]
+    Value {
+        /// The field, by path.
+        field: String,
+        /// What was given.
+        given: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A key in a file is not one.
+    #[error("{field}: the content of {} is not a key for tokens", path.display())]
+    TokenKey {
+        /// The field that names the file.
+        field: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: TokenKeyError,
+    },
+    /// The cluster key is not one.
+    #[error("keyFile: the content of {} is not a cluster key", path.display())]
+    ClusterKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ClusterKeyError,
+    },
+    /// None or several of the keys for tokens are named.
+    #[error(
+        "tokens: name exactly one of hs256SecretFile, rs256SecretFile and rs256PublicKeyFile ({named} are named)"
+    )]
+    TokenKeys {
+        /// How many are.
+        named: usize,
+    },
+}
+
+/// Reads and checks the configuration at `path`, and the secrets that it names.
+///
+/// # Errors
+/// At the first thing that is wrong.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = read("--config", path)?;
+    let file: file::File = serde_yaml::from_str(&text).map_err(ConfigError::Shape)?;
+    check(file)
+}
+
+fn check(file: file::File) -> Result<Config, ConfigError> {
+    let file::File {
+        listen,
+        public_url,
+        state_dir,
+        key_file,
+        s3,
+        tokens,
+        cache,
+        caches,
+    } = file;
+    let listen = listen.parse().map_err(|_| ConfigError::Value {
+        field: "listen".to_owned(),
+        given: listen.clone(),
+        allowed: "give an IP address and a port, such as 127.0.0.1:8080 or [::]:8080",
+    })?;
+    if !state_dir.is_absolute() {
+        return Err(ConfigError::Value {
+            field: "stateDir".to_owned(),
+            given: state_dir.display().to_string(),
+            allowed: "give an absolute path",
+        });
+    }
+    let key = read("keyFile", &key_file)?
+        .trim()
+        .parse::<ClusterKey>()
+        .map_err(|source| ConfigError::ClusterKey {
+            path: key_file.clone(),
+            source,
+        })?;
+    Ok(Config {
+        listen,
+        public_url: public_url.map(|given| public_url_of(&given)).transpose()?,
+        state_dir,
+        key,
+        s3: bucket(s3)?,
+        tokens: token_keys(tokens)?,
+        memory: cache.memory,
+        caches: declared(caches)?,
+    })
+}
+
+fn public_url_of(given: &str) -> Result<Url, ConfigError> {
+    let mut url = http_url("publicUrl", given)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(ConfigError::Value {
+            field: "publicUrl".to_owned(),
+            given: given.to_owned(),
+            allowed: "give a URL without \"?\" and \"#\"",
+        });
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+fn http_url(field: &str, given: &str) -> Result<Url, ConfigError> {
+    Url::parse(given)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .filter(|url| url.username().is_empty() && url.password().is_none())
+        .ok_or_else(|| ConfigError::Value {
+            field: field.to_owned(),
+            given: given.to_owned(),
+            allowed: "give a URL such as http://127.0.0.1:3900, without user and password",
+        })
+}
+
+fn bucket(s3: file::S3) -> Result<S3Config, ConfigError> {
+    let file::S3 {
+        endpoints,
+        region,
+        bucket,
+        access_key_id,
+        secret_access_key_file,
+    } = s3;
+    if endpoints.is_empty() {
+        return Err(ConfigError::Value {
+            field: "s3.endpoints".to_owned(),
+            given: "[]".to_owned(),
+            allowed: "name at least one",
+        });
+    }
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        http_url(&format!("s3.endpoints[{index}]"), endpoint)?;
+    }
+    for (field, value) in [
+        ("s3.region", &region),
+        ("s3.bucket", &bucket),
+        ("s3.accessKeyId", &access_key_id),
+    ] {
+        if value.is_empty() {
+            return Err(ConfigError::Value {
+                field: field.to_owned(),
+                given: String::new(),
+                allowed: "it must not be empty",
+            });
+        }
+    }
+    let secret = read("s3.secretAccessKeyFile", &secret_access_key_file)?;
+    Ok(S3Config {
+        endpoints,
+        region,
+        bucket,
+        access_key_id,
+        secret_access_key: Zeroizing::new(secret.trim().to_owned()),
+    })
+}
+
+fn token_keys(tokens: file::Tokens) -> Result<Tokens, ConfigError> {
+    let file::Tokens {
+        hs256_secret_file,
+        rs256_secret_file,
+        rs256_public_key_file,
+        issuer,
+        audiences,
+    } = tokens;
+    let (verifier, signer) = match (&hs256_secret_file, &rs256_secret_file, &rs256_public_key_file) {
+        (Some(path), None, None) => {
+            let field = "tokens.hs256SecretFile";
+            let verifier = token_key(field, path, Verifier::hs256_base64)?;
+            (verifier, Some(token_key(field, path, Signer::hs256_base64)?))
+        }
+        (None, Some(path), None) => {
+            let field = "tokens.rs256SecretFile";
+            let verifier = token_key(field, path, Verifier::rs256_private_base64)?;
+            (verifier, Some(token_key(field, path, Signer::rs256_base64)?))
+        }
+        (None, None, Some(path)) => {
+            let field = "tokens.rs256PublicKeyFile";
+            (token_key(field, path, Verifier::rs256_public_base64)?, None)
+        }
+        several => {
+            let named = [several.0, several.1, several.2]
+                .iter()
+                .filter(|key| key.is_some())
+                .count();
+            return Err(ConfigError::TokenKeys { named });
+        }
+    };
+    let verifier = verifier
+        .bound_to_issuer(issuer.clone())
+        .bound_to_audiences(audiences.clone());
+    Ok(Tokens {
+        verifier,
+        signer,
+        issuer,
+        audiences,
+    })
+}
+
+fn token_key<T>(
+    field: &'static str,
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, TokenKeyError>,
+) -> Result<T, ConfigError> {
+    let text = read(field, path)?;
+    parse(&text).map_err(|source| ConfigError::TokenKey {
+        field,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn declared(caches: Vec<file::Cache>) -> Result<Vec<DeclaredCache>, ConfigError> {
+    let mut names = BTreeSet::new();
+    let mut declared = Vec::with_capacity(caches.len());
+    for (index, cache) in caches.into_iter().enumerate() {
+        let file::Cache {
+            name,
+            public,
+            priority,
+            store_dir,
+            upstream_keys,
+            retention,
+        } = cache;
+        if !names.insert(name.clone()) {
+            return Err(ConfigError::Value {
+                field: format!("caches[{index}].name"),
+                given: name.to_string(),
+                allowed: "declare each cache once",
+            });
+        }
+        let retention = match retention.map(|span| span.0.as_secs()) {
+            None => None,
+            Some(seconds) if seconds <= MAX_RETENTION => u32::try_from(seconds).ok(),
+            Some(seconds) => {
+                return Err(ConfigError::Value {
+                    field: format!("caches[{index}].retention"),
+                    given: format!("{seconds}s"),
+                    allowed: "at most 68 years",
+                });
+            }
+        };
+        declared.push(DeclaredCache {
+            name,
+            public,
+            priority,
+            store_dir,
+            upstream_keys,
+            retention,
+        });
+    }
+    Ok(declared)
+}
+
+fn read(field: &'static str, path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|source| ConfigError::Read {
+            field,
+            path: path.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    /// A folder with all the files that a configuration names.
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let key = ClusterKey::from_random([7; 32]).expose_secret();
+        fs::write(dir.path().join("cluster.key"), format!("{}\n", key.as_str())).unwrap();
+        fs::write(dir.path().join("s3-secret"), "s3cret\n").unwrap();
+        fs::write(dir.path().join("hs256"), "c2VjcmV0\n").unwrap();
+        dir
+    }
+
+    fn yaml(dir: &Path) -> String {
+        let dir = dir.display();
+        format!(
+            "listen: 127.0.0.1:8080
+publicUrl: https://cache.example.org
+stateDir: {dir}/gateway
+keyFile: {dir}/cluster.key
+s3:
+  endpoints: [http://127.0.0.1:40001, http://127.0.0.1:40002]
+  region: garage
+  bucket: hayloft
+  accessKeyId: GK1
+  secretAccessKeyFile: {dir}/s3-secret
+tokens:
+  hs256SecretFile: {dir}/hs256
+cache: {{ memory: 64Mi }}
+caches:
+  - {{ name: main, public: true, priority: 30, storeDir: /nix/store, upstreamKeys: [cache.nixos.org-1], retention: 90d }}
+  - {{ name: other }}
+"
+        )
+    }
+
+    fn load_text(dir: &Path, text: &str) -> Result<Config, ConfigError> {
+        let path = dir.join("gateway.yaml");
+        fs::write(&path, text).unwrap();
+        load(&path)
+    }
+
+    /// The error and its causes, as the edge shows them, without the folder's name.
+    fn line(dir: &Path, error: &dyn Error) -> String {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        text.replace(&dir.display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn a_whole_configuration_is_understood() {
+        let dir = folder();
+        let config = load_text(dir.path(), &yaml(dir.path())).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.public_url.unwrap().as_str(), "https://cache.example.org/");
+        assert_eq!(config.memory.0, 64 << 20);
+        assert_eq!(config.s3.secret_access_key.as_str(), "s3cret");
+        assert_eq!(config.caches[0].retention, Some(90 * 86_400));
+        assert_eq!(config.caches[1].public, None);
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        let dir = folder();
+        let text = format!("{:?}", load_text(dir.path(), &yaml(dir.path())).unwrap());
+        for secret in ["s3cret", "c2VjcmV0", "BwcHBw"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line_that_names_the_field() {
+        let dir = folder();
+        let good = yaml(dir.path());
+        let lines: Vec<String> = [
+            ("listen: 127.0.0.1:8080", "listen: localhost"),
+            (
+                "publicUrl: https://cache.example.org",
+                "publicUrl: cache.example.org",
+            ),
+            ("region: garage", "region: ''"),
+            ("region: garage", "zone: garage"),
+            ("http://127.0.0.1:40002", "ftp://x"),
+            (
+                "endpoints: [http://127.0.0.1:40001, http://127.0.0.1:40002]",
+                "endpoints: []",
+            ),
+            ("priority: 30", "priority: high"),
+            ("memory: 64Mi", "memory: 64 Bananas"),
+            ("retention: 90d", "retention: 90"),
+            ("retention: 90d", "retention: 100y"),
+            ("name: other", "name: main"),
+            ("name: other", "name: -x"),
+            ("/s3-secret", "/none"),
+            ("cluster.key", "hs256"),
+            ("/hs256", "/s3-secret"),
+            ("hs256SecretFile:", "rs256SecretFile:"),
+            ("hs256SecretFile:", "issuer:"),
+            ("stateDir: ", "stateDir: ."),
+        ]
+        .iter()
+        .map(|(from, to)| {
+            let text = good.replacen(from, to, 1);
+            assert_ne!(text, good, "{from}");
+            line(dir.path(), &load_text(dir.path(), &text).unwrap_err())
+        })
+        .collect();
+        assert!(lines.iter().all(|line| !line.contains('\n')));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}

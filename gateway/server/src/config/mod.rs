@@ -1,0 +1,68 @@
+//! The gateway's configuration file, parsed once: what leaves this room is typed, checked and complete.
+
+mod file;
+mod load;
+mod quantity;
+
+pub use load::{ConfigError, load};
+pub use quantity::{ByteSize, Span};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use hayloft_nixcache::token::{Signer, Verifier};
+use hayloft_nixcache::{CacheName, StoreDir};
+use hayloft_store::cluster_key::ClusterKey;
+use hayloft_store::object::s3::S3Config;
+use url::Url;
+
+/// Everything that the gateway is told.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The URL that clients reach it by, if it is fixed; its path ends in a slash.
+    pub public_url: Option<Url>,
+    /// The folder of the index and of what is being made.
+    pub state_dir: PathBuf,
+    /// The key that signs the log and seals secrets.
+    pub key: ClusterKey,
+    /// The bucket.
+    pub s3: S3Config,
+    /// Tokens: how they are verified and made.
+    pub tokens: Tokens,
+    /// Bytes of stored frames that are kept in memory.
+    pub memory: ByteSize,
+    /// Caches that this file declares.
+    pub caches: Vec<DeclaredCache>,
+}
+
+/// The key for tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Checks them.
+    pub verifier: Verifier,
+    /// Makes them; none when there is only a public key.
+    pub signer: Option<Signer>,
+    /// The `iss` of tokens made here.
+    pub issuer: Option<String>,
+    /// The `aud` of tokens made here.
+    pub audiences: Vec<String>,
+}
+
+/// A cache that the file declares. What is `None` is not declared: it keeps its value, or gets the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredCache {
+    /// Its name.
+    pub name: CacheName,
+    /// Whether everybody may pull.
+    pub public: Option<bool>,
+    /// The priority in nix-cache-info.
+    pub priority: Option<i32>,
+    /// The store directory.
+    pub store_dir: Option<StoreDir>,
+    /// Names of keys whose paths clients need not push.
+    pub upstream_keys: Option<Vec<String>>,
+    /// How long paths are kept, in seconds.
+    pub retention: Option<u32>,
+}

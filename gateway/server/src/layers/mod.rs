@@ -1,0 +1,53 @@
+//! What lies around every endpoint: a line in the log, panics caught, and bodies that are not read to their end.
+
+mod linger;
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{Level, debug, info, warn};
+
+use crate::error::Refusal;
+
+/// Puts the common layers around `endpoints`.
+pub(crate) fn around(endpoints: Router) -> Router {
+    endpoints
+        .layer(middleware::map_request(async |request: Request| {
+            linger::lingering(request)
+        }))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(log))
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Refusal::internal(format!("a handler panicked: {text}")).into_response()
+}
+
+/// One line per request: method, path, status, time. Never headers, which hold tokens, nor the query.
+async fn log(request: Request<Body>, next: Next) -> Response {
+    let begin = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if response.status().is_server_error() {
+        warn!(%method, path, status, ms, "request");
+    } else if method.is_safe() || !tracing::enabled!(Level::INFO) {
+        debug!(%method, path, status, ms, "request");
+    } else {
+        info!(%method, path, status, ms, "request");
+    }
+    response
+}
