@@ -1,0 +1,78 @@
+//! The judge of what Garage says a new layout would do, before it is applied.
+
+use std::collections::BTreeMap;
+
+use hayloft_api::{Document, NodeId};
+
+use crate::{Objection, Snapshot};
+
+/// Garage's preview of a layout. How partitions are split over hosts may differ a little when it is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forecast {
+    /// Copies of everything.
+    pub replication_factor: u8,
+    /// Zones that copies of each partition are spread over, at least.
+    pub zone_redundancy: u8,
+    /// Partitions would be too small to be of use.
+    pub tiny_partitions: bool,
+    /// By node.
+    pub nodes: BTreeMap<NodeId, NodeForecast>,
+}
+
+/// A node in a preview.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeForecast {
+    /// Partitions it will hold.
+    pub partitions: u64,
+    /// Those of them that it does not hold now.
+    pub incoming: u64,
+}
+
+/// Judges a preview: redundancy must not fall below what is declared, and what arrives must fit the real disks, with
+/// the reserve left free. What leaves a disk stays there for minutes more, so it frees nothing here.
+pub fn judge_forecast(document: &Document, snapshot: &Snapshot, forecast: &Forecast) -> Vec<Objection> {
+    let mut objections = Vec::new();
+    let garage = &document.spec.garage;
+    if forecast.replication_factor != garage.replication_factor {
+        objections.push(Objection::ForecastReplication {
+            forecast: forecast.replication_factor,
+            declared: garage.replication_factor,
+        });
+    }
+    if forecast.zone_redundancy < garage.zones() {
+        objections.push(Objection::ForecastZones {
+            forecast: forecast.zone_redundancy,
+            declared: garage.zones(),
+        });
+    }
+    if forecast.tiny_partitions {
+        objections.push(Objection::ForecastTiny);
+    }
+    let access = snapshot
+        .cluster
+        .as_ref()
+        .and_then(|cluster| cluster.access.as_ref());
+    let bytes = access
+        .and_then(|access| access.bucket)
+        .map_or(0, |bucket| bucket.bytes.0);
+    for (id, node) in &forecast.nodes {
+        let host = snapshot.hosts.iter().find(|(_, facts)| facts.id == Some(*id));
+        let Some((name, facts)) = host else { continue };
+        let Some(disk) = facts.report.as_ref().and_then(|report| report.disk) else {
+            continue;
+        };
+        // Each of the 256 partitions holds about the same share of the data.
+        let incoming = bytes / 256 * node.incoming + bytes % 256 * node.incoming / 256;
+        let room = disk
+            .data_available
+            .saturating_sub(document.spec.rebalance.reserve.of(disk.data_total));
+        if incoming > 0 && incoming > room {
+            objections.push(Objection::DoesNotFit {
+                host: name.clone(),
+                incoming,
+                room,
+            });
+        }
+    }
+    objections
+}

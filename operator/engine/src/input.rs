@@ -1,0 +1,151 @@
+//! The document and the facts, joined. What comes after sees only this.
+
+use std::collections::BTreeMap;
+
+use hayloft_api::agent::Peer;
+use hayloft_api::document::{HostSpec, Role};
+use hayloft_api::{Document, HostName, NodeId};
+
+use crate::{ClusterFacts, HostFacts, NodeRole, ReportFacts, Snapshot};
+
+/// Why no plan can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Two hosts have the same node key.
+    #[error(
+        "{one} and {other} have the same Garage node key, so one is a copy of the other; stop one of them, empty its \
+         metadata folder and let it join as a new host"
+    )]
+    SameNode {
+        /// One host.
+        one: HostName,
+        /// The other.
+        other: HostName,
+    },
+}
+
+/// All that a plan is made from.
+#[derive(Debug, Clone)]
+pub struct Input<'a> {
+    /// The document, whose rules hold.
+    pub document: &'a Document,
+    /// The facts.
+    pub snapshot: &'a Snapshot,
+    /// Declared, reporting and remembered hosts.
+    pub members: BTreeMap<&'a HostName, Member<'a>>,
+}
+
+/// One host: what is declared of it and what is known.
+#[derive(Debug, Clone)]
+pub struct Member<'a> {
+    /// Its name.
+    pub name: &'a HostName,
+    /// As declared.
+    pub spec: Option<&'a HostSpec>,
+    /// As known.
+    pub facts: Option<&'a HostFacts>,
+    /// Its role in the current layout.
+    pub role: Option<&'a NodeRole>,
+    /// Whether the asked member is connected to its Garage (or is its Garage).
+    pub up: bool,
+}
+
+impl<'a> Member<'a> {
+    /// Its Garage node.
+    pub fn id(&self) -> Option<NodeId> {
+        self.facts.and_then(|facts| facts.id)
+    }
+
+    /// Its last report.
+    pub fn report(&self) -> Option<&'a ReportFacts> {
+        self.facts.and_then(|facts| facts.report.as_ref())
+    }
+
+    /// Whether the document gives it that role now.
+    pub fn has(&self, role: Role) -> bool {
+        self.spec.is_some_and(|spec| spec.has(role))
+    }
+
+    /// Whether the document wants data on it.
+    pub fn shall_store(&self) -> bool {
+        self.has(Role::Storage) && self.spec.is_some_and(|spec| spec.state.is_active())
+    }
+
+    /// Whether it runs Garage: it is declared to, or still holds data from when it was.
+    pub fn keeps_garage(&self) -> bool {
+        self.has(Role::Storage) || self.role.is_some() || self.facts.is_some_and(|facts| facts.left.is_some())
+    }
+
+    /// How other members reach its Garage.
+    pub fn peer(&self) -> Option<Peer> {
+        Some(Peer {
+            id: self.id()?,
+            addr: self.report()?.rpc_addr.clone(),
+        })
+    }
+}
+
+impl<'a> Input<'a> {
+    /// What one member says of the cluster.
+    pub fn cluster(&self) -> Option<&'a ClusterFacts> {
+        self.snapshot.cluster.as_ref()
+    }
+
+    /// The host with that Garage node.
+    pub fn host_of(&self, id: NodeId) -> Option<&Member<'a>> {
+        self.members.values().find(|member| member.id() == Some(id))
+    }
+
+    /// A node's host, or the node itself where that is not known.
+    pub fn name_of(&self, id: NodeId) -> String {
+        self.host_of(id).map_or_else(
+            || format!("node {}", id.short()),
+            |member| member.name.to_string(),
+        )
+    }
+}
+
+/// Joins document and facts.
+///
+/// # Errors
+/// When the facts contradict each other so that nothing can be planned safely.
+pub fn validate<'a>(document: &'a Document, snapshot: &'a Snapshot) -> Result<Input<'a>, Invalid> {
+    let mut ids: BTreeMap<NodeId, &HostName> = BTreeMap::new();
+    for (name, facts) in &snapshot.hosts {
+        if let Some(id) = facts.id
+            && let Some(one) = ids.insert(id, name)
+        {
+            return Err(Invalid::SameNode {
+                one: one.clone(),
+                other: name.clone(),
+            });
+        }
+    }
+    let cluster = snapshot.cluster.as_ref();
+    let names = document
+        .spec
+        .hosts
+        .iter()
+        .map(|host| &host.name)
+        .chain(snapshot.hosts.keys());
+    let members = names
+        .map(|name| {
+            let facts = snapshot.hosts.get(name);
+            let id = facts.and_then(|facts| facts.id);
+            let node = |id| cluster.and_then(|cluster| cluster.nodes.get(&id));
+            let member = Member {
+                name,
+                spec: document.host(name),
+                facts,
+                role: id.and_then(|id| cluster?.layout.roles.get(&id)),
+                up: id.and_then(node).is_some_and(|node| node.up),
+            };
+            (name, member)
+        })
+        .collect();
+    Ok(Input {
+        document,
+        snapshot,
+        members,
+    })
+}

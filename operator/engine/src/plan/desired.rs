@@ -1,0 +1,167 @@
+//! What each host shall run.
+
+use hayloft_api::HostName;
+use hayloft_api::agent::Peer;
+use hayloft_api::document::Role;
+use jiff::SignedDuration;
+
+use crate::{GaragePlan, GatewayPlan, HostPlan, Input, Member, Plan, Reason, Step, WaitsFor};
+
+/// How long hosts that are expected may take to report before a gateway is set up without them. Gateways are
+/// restarted when their endpoints change, so they are better told once.
+const FIRST_REPORTS: SignedDuration = SignedDuration::from_secs(10);
+
+/// How many members a gateway is told of: its own, and two to fall back to.
+const ENDPOINTS: usize = 3;
+
+/// Tells every host that reports what it shall run, where that is news.
+pub(super) fn tell_hosts(input: &Input<'_>, plan: &mut Plan) {
+    let silent: Vec<HostName> = input
+        .members
+        .values()
+        .filter(|member| member.spec.is_some() && member.report().is_none())
+        .map(|member| member.name.clone())
+        .collect();
+    if !silent.is_empty() {
+        plan.wait("tell hosts what to run", WaitsFor::Agents { hosts: silent });
+    }
+    for member in input.members.values() {
+        if member.facts.is_some_and(|facts| facts.agent) && member.report().is_some() {
+            tell(input, member, plan);
+        }
+    }
+}
+
+fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
+    let (Some(facts), Some(report)) = (member.facts, member.report()) else {
+        return;
+    };
+    if let Some(unfit) = &report.unfit
+        && member.keeps_garage()
+    {
+        plan.wait(
+            format!("start Garage on {}", member.name),
+            WaitsFor::FitGarage { unfit: unfit.clone() },
+        );
+        return;
+    }
+    let gateway = match gateway(input, member) {
+        Ok(gateway) => gateway,
+        Err(waits_for) => {
+            plan.wait(format!("run the gateway of {}", member.name), waits_for);
+            // It may serve with what it was told before; telling it half would stop that.
+            if report.follows {
+                return;
+            }
+            None
+        }
+    };
+    let wanted = HostPlan {
+        garage: garage(input, member),
+        gateway,
+    };
+    let reason = match &facts.told {
+        Some(told) if *told == wanted => return,
+        Some(_) => Reason::Outdated,
+        None => Reason::Untold,
+    };
+    plan.step(
+        Step::Desire {
+            host: member.name.clone(),
+            plan: wanted,
+        },
+        reason,
+    );
+}
+
+fn garage(input: &Input<'_>, member: &Member<'_>) -> Option<GaragePlan> {
+    if !member.keeps_garage() {
+        return None;
+    }
+    let zone = match member.spec {
+        Some(spec) => spec.zone.clone(),
+        None => member.facts?.zone.clone()?,
+    };
+    let mut peers: Vec<Peer> = input
+        .members
+        .values()
+        .filter(|other| other.name != member.name && other.keeps_garage())
+        .filter_map(Member::peer)
+        .collect();
+    peers.sort();
+    let garage = &input.document.spec.garage;
+    Some(GaragePlan {
+        replication_factor: garage.replication_factor,
+        fsync: garage.fsync,
+        zone,
+        peers,
+    })
+}
+
+/// The gateway of a host; `None` when it shall run none, an error when it shall and cannot yet.
+fn gateway(input: &Input<'_>, member: &Member<'_>) -> Result<Option<GatewayPlan>, WaitsFor> {
+    if !member.has(Role::Gateway) {
+        return Ok(None);
+    }
+    let snapshot = input.snapshot;
+    let access = input.cluster().and_then(|cluster| cluster.access.as_ref());
+    if !snapshot.bucket_made && !access.is_some_and(crate::Access::ready) {
+        return Err(WaitsFor::Bucket);
+    }
+    if input.cluster().is_none() {
+        return Err(WaitsFor::Observation);
+    }
+    let silent: Vec<HostName> = input
+        .members
+        .values()
+        .filter(|other| other.role.is_some() && other.report().is_none())
+        .map(|other| other.name.clone())
+        .collect();
+    if !silent.is_empty() && snapshot.now.duration_since(snapshot.started) < FIRST_REPORTS {
+        return Err(WaitsFor::Agents { hosts: silent });
+    }
+    let listen = member
+        .report()
+        .and_then(|report| report.gateway_addr.clone())
+        .ok_or(WaitsFor::GatewayAddress)?;
+    let told = member
+        .facts
+        .and_then(|facts| facts.told.as_ref())
+        .and_then(|told| told.gateway.as_ref());
+    let endpoints = endpoints(input, member, told.map_or(&[], |told| &told.endpoints));
+    if endpoints.is_empty() {
+        return Err(WaitsFor::Member);
+    }
+    let spec = &input.document.spec;
+    Ok(Some(GatewayPlan {
+        listen,
+        public_url: spec.gateway.public_url.clone(),
+        endpoints,
+        memory: spec.gateway.cache.memory,
+        caches: spec.caches.clone(),
+    }))
+}
+
+/// S3 endpoints for a gateway: its own host's, then those of its zone, then others. Only members with a role know the
+/// key. What it was told stays while it is still good, so that a new member restarts no gateway.
+fn endpoints(input: &Input<'_>, member: &Member<'_>, told: &[String]) -> Vec<String> {
+    let zone = member.spec.map(|spec| &spec.zone);
+    let mut near: Vec<(bool, bool, &HostName, String)> = input
+        .members
+        .values()
+        .filter(|other| other.role.is_some_and(|role| role.capacity.is_some()))
+        .filter_map(|other| {
+            let url = format!("http://{}", other.report()?.s3_addr);
+            let same_zone = other.spec.is_some() && other.spec.map(|spec| &spec.zone) == zone;
+            Some((other.name != member.name, !same_zone, other.name, url))
+        })
+        .collect();
+    near.sort();
+    let own = near.first().filter(|(other, ..)| !other).map(|(.., url)| url);
+    let enough = ENDPOINTS.min(near.len());
+    let good = told.len() == enough && told.iter().all(|url| near.iter().any(|(.., known)| known == url));
+    if good && own.is_none_or(|own| told.first() == Some(own)) {
+        return told.to_vec();
+    }
+    near.into_iter().take(ENDPOINTS).map(|(.., url)| url).collect()
+}
