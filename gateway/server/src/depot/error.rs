@@ -32,6 +32,18 @@ pub enum OpenError {
     /// The index in the state folder cannot be used.
     #[error("the index in the state folder cannot be used")]
     Index(#[source] hayloft_index::IndexError),
+    /// The state folder cannot be made.
+    #[error("the state folder {} cannot be made", path.display())]
+    StateDir {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The cluster key does not work.
+    #[error("the cluster key cannot be used")]
+    Key(#[source] hayloft_store::cluster_key::SecretError),
     /// Another gateway took over while this one started.
     #[error("another gateway opened a newer epoch on this bucket; only one may write at a time")]
     Deposed,
@@ -139,4 +151,15 @@ pub enum ReadError {
     /// The bucket does not answer; try again.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// An error with its causes, in one line for the log.
+pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

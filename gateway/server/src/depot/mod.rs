@@ -1,21 +1,73 @@
 //! The depot: one facade over bucket, log and index. Endpoints see nothing below it.
 
+mod backoff;
+mod caches;
+mod committer;
 mod error;
+mod health;
+mod ingest;
+mod packer;
+mod random;
+mod read;
+mod succession;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use error::{BoxError, DepotError, OpenError, ReadError, UploadError};
+pub use succession::Rebuilt;
 pub use types::{
     Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Uploaded,
 };
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use hayloft_index::Index;
 use hayloft_nixcache::{CacheName, StorePathHash, UploadInfo};
+use hayloft_store::cluster_key::ClusterKey;
+use hayloft_store::commit::Refusal;
+use hayloft_store::log::record::Record;
+use hayloft_store::object::SharedStore;
+use hayloft_store::object::s3::S3Store;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-struct Inner {}
+use self::caches::Caches;
+use self::committer::{CommitError, Committer, Office};
+use self::health::Health;
+use self::ingest::Ingest;
+use self::packer::Packer;
+use self::random::Random;
+use self::read::Reader;
+use self::succession::Upto;
+
+const INDEX_FILE: &str = "index.sqlite";
+/// How long closing waits for what is in flight.
+const CLOSING: Duration = Duration::from_secs(6);
+/// How long a change of a cache may take.
+const CHANGE: Duration = Duration::from_secs(60);
+
+struct Inner {
+    index: Index,
+    caches: Arc<Caches>,
+    committer: Committer,
+    ingest: Ingest,
+    reader: Arc<Reader>,
+    health: Health,
+    random: Arc<Random>,
+    clock: Clock,
+    stop: CancellationToken,
+    committing: Mutex<Option<JoinHandle<()>>>,
+    _packing: AbortOnDropHandle<()>,
+}
 
 /// All that the gateway stores. Cheap to clone.
 #[derive(Clone)]
@@ -23,77 +75,198 @@ pub struct Depot {
     inner: Arc<Inner>,
 }
 
-fn soon() -> String {
-    "the depot is being built".to_owned()
-}
-
 impl Depot {
     /// Opens bucket, log and index, takes a new epoch and replays; ready to serve when it returns.
+    ///
+    /// # Errors
+    /// When the bucket does not answer or cannot be followed, or another gateway took over meanwhile.
     pub async fn open(config: DepotConfig, effects: Effects) -> Result<Self, OpenError> {
-        let _ = (config, effects);
-        Ok(Self { inner: Arc::new(Inner {}) })
+        let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+        Self::open_on(store, &config.state_dir, &config.key, config.memory, effects).await
     }
 
-    /// Flushes what is open and stops the committer.
+    /// As [`Depot::open`], on any bucket.
+    pub(crate) async fn open_on(
+        store: SharedStore,
+        state_dir: &Path,
+        key: &ClusterKey,
+        memory: u64,
+        effects: Effects,
+    ) -> Result<Self, OpenError> {
+        let Effects { clock, seed } = effects;
+        let random = Arc::new(Random::new(seed));
+        let signer = key.log_signer().map_err(OpenError::Key)?;
+        let caches = Arc::new(Caches::new(key.sealer().map_err(OpenError::Key)?));
+        succession::make_state_dir(state_dir).await?;
+        succession::check_format(&store).await?;
+        let epoch = succession::claim(&store, &random).await?;
+        let index = Index::open(&state_dir.join(INDEX_FILE))
+            .await
+            .map_err(OpenError::Index)?;
+        let index = succession::follow(&store, &signer, index, Upto::Tail).await?;
+        let office = Office {
+            store: Arc::clone(&store),
+            index: index.clone(),
+            signer,
+            caches: Arc::clone(&caches),
+            random: Arc::clone(&random),
+        };
+        let term = succession::take_office(&office, epoch).await?;
+        caches.refresh(&index).await?;
+        tracing::info!(%epoch, caches = caches.all().len(), "the depot is open");
+        let stop = CancellationToken::new();
+        let (committer, committing) = office.start(term, stop.clone());
+        let packer = Packer::new(Arc::clone(&store), committer.clone(), Arc::clone(&random));
+        let packing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&packer).run()));
+        let ingest = Ingest::new(
+            index.clone(),
+            Arc::clone(&caches),
+            packer,
+            committer.clone(),
+            Arc::clone(&clock),
+        );
+        let reader = Reader::new(index.clone(), Arc::clone(&store), committer.clone(), memory);
+        let inner = Inner {
+            index,
+            caches,
+            health: Health::new(store, committer.clone()),
+            committer,
+            ingest,
+            reader,
+            random,
+            clock,
+            stop,
+            committing: Mutex::new(Some(committing)),
+            _packing: packing,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Orders what is still queued, stops the committer and closes the index. Uploads that have not ended fail.
     pub async fn close(&self) {
-        let _ = &self.inner;
+        self.inner.stop.cancel();
+        if let Some(committing) = self.inner.committing.lock().await.take() {
+            let abort = committing.abort_handle();
+            if tokio::time::timeout(CLOSING, committing).await.is_err() {
+                // What is in flight was not acknowledged; the next start counts it or not.
+                abort.abort();
+            }
+        }
+        self.inner.index.close().await;
     }
 
     /// Whether it can serve and take uploads: not deposed, and the bucket answered lately.
     pub async fn healthy(&self) -> bool {
-        true
+        self.inner.health.well().await
     }
 
     /// The cache of that name.
+    ///
+    /// # Errors
+    /// None today; the index may fail one day.
     pub async fn cache(&self, name: &CacheName) -> Result<Option<Cache>, DepotError> {
-        let _ = name;
-        Err(DepotError::Unavailable(soon()))
+        Ok(self.inner.caches.all().get(name).cloned())
     }
 
     /// All caches, by name.
+    ///
+    /// # Errors
+    /// None today; the index may fail one day.
     pub async fn caches(&self) -> Result<Vec<Cache>, DepotError> {
-        Err(DepotError::Unavailable(soon()))
+        Ok(self.inner.caches.all().values().cloned().collect())
     }
 
     /// Makes a cache.
+    ///
+    /// # Errors
+    /// [`DepotError::CacheExists`], or when nothing can be written.
     pub async fn create_cache(&self, new: NewCache) -> Result<(), DepotError> {
-        let _ = new;
-        Err(DepotError::Unavailable(soon()))
+        let record = self
+            .inner
+            .caches
+            .create(new, (self.inner.clock)(), &self.inner.random)?;
+        self.change(Record::CacheCreated(record)).await
     }
 
     /// Changes a cache.
+    ///
+    /// # Errors
+    /// [`DepotError::NoSuchCache`], or when nothing can be written.
     pub async fn configure_cache(&self, name: &CacheName, patch: CachePatch) -> Result<(), DepotError> {
-        let _ = (name, patch);
-        Err(DepotError::Unavailable(soon()))
+        let caches = self.inner.caches.all();
+        let cache = caches
+            .get(name)
+            .ok_or_else(|| DepotError::NoSuchCache(name.clone()))?;
+        let record = self.inner.caches.configure(cache, patch, &self.inner.random)?;
+        self.change(Record::CacheConfigured(record)).await
     }
 
     /// Removes a cache with all its paths.
+    ///
+    /// # Errors
+    /// [`DepotError::NoSuchCache`], or when nothing can be written.
     pub async fn destroy_cache(&self, name: &CacheName) -> Result<(), DepotError> {
-        let _ = name;
-        Err(DepotError::Unavailable(soon()))
+        self.change(Record::CacheDestroyed(name.clone())).await
     }
 
     /// A path of a cache; none when it is not there or is known to be damaged.
+    ///
+    /// # Errors
+    /// When the index fails.
     pub async fn path(
         &self,
         cache: &CacheName,
         hash: &StorePathHash,
     ) -> Result<Option<PathEntry>, DepotError> {
-        let _ = (cache, hash);
-        Err(DepotError::Unavailable(soon()))
+        let found = self
+            .inner
+            .index
+            .path(cache, hash)
+            .await
+            .map_err(DepotError::Index)?;
+        Ok(found
+            .filter(|path| !path.damaged && !path.removed)
+            .map(|path| PathEntry {
+                cache: cache.clone(),
+                hash: *hash,
+                store_path: path.path,
+                nar_hash: path.nar_hash,
+                nar_size: path.nar_size,
+                references: path.references,
+                deriver: path.deriver,
+                ca: path.ca,
+                sigs: path.sigs,
+                file_size: path.file_size,
+                etag: path.etag.to_hex(),
+                created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
+                created_by: path.created_by,
+            }))
     }
 
-    /// Those of `hashes` that the cache does not hold, each once.
+    /// Those of `hashes` that the cache does not hold, each once, in their order.
+    ///
+    /// # Errors
+    /// When the index fails.
     pub async fn missing(
         &self,
         cache: &CacheName,
         hashes: &[StorePathHash],
     ) -> Result<Vec<StorePathHash>, DepotError> {
-        let _ = (cache, hashes);
-        Err(DepotError::Unavailable(soon()))
+        let mut seen: HashSet<StorePathHash> = self
+            .inner
+            .index
+            .present(cache, hashes)
+            .await
+            .map_err(DepotError::Index)?;
+        Ok(hashes.iter().copied().filter(|hash| seen.insert(*hash)).collect())
     }
 
-    /// Takes a NAR. When it returns `Ok`, the path is durable and visible.
+    /// Takes a NAR. When it returns `Ok`, the path is durable and visible. `info` must have been validated.
+    ///
+    /// # Errors
+    /// When the NAR is not what was announced, or cannot be stored; then nothing of the path is visible.
     pub async fn upload<B>(
         &self,
         info: UploadInfo,
@@ -103,18 +276,58 @@ impl Depot {
     where
         B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
     {
-        let _ = (info, created_by, body);
-        Err(UploadError::Unavailable(soon()))
+        Box::pin(self.inner.ingest.upload(info, created_by, body)).await
     }
 
-    /// The NAR of a path, compressed by zstd.
+    /// The NAR of a path, compressed by zstd. Up to 8 MiB are verified before it returns, and everything before
+    /// it is sent.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] and [`ReadError::Gone`] when it is not there, [`ReadError::Unavailable`] when it
+    /// may be there later.
     pub async fn nar(&self, entry: &PathEntry) -> Result<NarBody, ReadError> {
         self.nar_range(entry, None).await
     }
 
-    /// A range of the compressed bytes of a path's NAR; all of it without `range`.
-    pub async fn nar_range(&self, entry: &PathEntry, range: Option<Range<u64>>) -> Result<NarBody, ReadError> {
-        let _ = (entry, range);
-        Err(ReadError::Unavailable(soon()))
+    /// A range of the compressed bytes of a path's NAR; all of it without `range`. Offsets mean the body whose
+    /// entity tag the answer carries.
+    ///
+    /// # Errors
+    /// As [`Depot::nar`], and [`ReadError::Range`].
+    pub async fn nar_range(
+        &self,
+        entry: &PathEntry,
+        range: Option<Range<u64>>,
+    ) -> Result<NarBody, ReadError> {
+        Box::pin(self.inner.reader.nar(&entry.cache, &entry.hash, range)).await
     }
+
+    async fn change(&self, record: Record) -> Result<(), DepotError> {
+        let committed = tokio::time::timeout(CHANGE, self.inner.committer.commit(vec![record])).await;
+        match committed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(CommitError::Refused(Refusal::CacheExists(name)))) => Err(DepotError::CacheExists(name)),
+            Ok(Err(CommitError::Refused(Refusal::NoSuchCache(name)))) => Err(DepotError::NoSuchCache(name)),
+            Ok(Err(CommitError::Refused(refusal))) => Err(DepotError::Invalid(refusal.to_string())),
+            Ok(Err(CommitError::Index(error))) => Err(DepotError::Index(error)),
+            Ok(Err(error @ (CommitError::Deposed | CommitError::Stopped))) => {
+                Err(DepotError::Unavailable(error.to_string()))
+            }
+            Err(_) => Err(DepotError::Unavailable(
+                "the bucket did not take the change in time; it may still come true".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Makes the index in the state folder again from the bucket, without taking office: for a look at a bucket, or
+/// a test of a backup. A depot that opens does the same by itself when its index is missing or wrong.
+///
+/// # Errors
+/// When the bucket does not answer or cannot be followed.
+pub async fn rebuild(config: &DepotConfig) -> Result<Rebuilt, OpenError> {
+    let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+    let signer = config.key.log_signer().map_err(OpenError::Key)?;
+    succession::make_state_dir(&config.state_dir).await?;
+    succession::rebuild(store, &signer, &config.state_dir.join(INDEX_FILE)).await
 }

@@ -167,6 +167,9 @@ pub struct NarBody {
 
 impl fmt::Debug for NarBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NarBody").field("length", &self.length).field("etag", &self.etag).finish_non_exhaustive()
+        f.debug_struct("NarBody")
+            .field("length", &self.length)
+            .field("etag", &self.etag)
+            .finish_non_exhaustive()
     }
 }

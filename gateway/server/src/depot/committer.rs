@@ -1,0 +1,335 @@
+//! The committer's task: the I/O around [`Term`]. Everything that becomes true goes through its queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hayloft_index::{Index, IndexError};
+use hayloft_store::cluster_key::LogSigner;
+use hayloft_store::commit::{Admission, Input, Refusal, Step, Term};
+use hayloft_store::key::{EpochId, ObjectKey};
+use hayloft_store::log::record::Record;
+use hayloft_store::object::{ObjectError, SharedStore, list_all};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::caches::Caches;
+use super::error::sentence;
+use super::random::Random;
+
+/// Requests that may wait.
+const QUEUE: usize = 1024;
+/// How long a group waits for company.
+const GATHER: Duration = Duration::from_millis(4);
+/// The most bytes of manifests and the like in a group.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+const GROUP_REQUESTS: usize = 512;
+
+/// Why something was not ordered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// It breaks a rule.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Another gateway orders now.
+    #[error(
+        "another gateway has taken over writing to this bucket; this one only reads until it is started again"
+    )]
+    Deposed,
+    /// The committer ended.
+    #[error("the gateway is stopping")]
+    Stopped,
+    /// The index failed before anything was ordered.
+    #[error("the index does not answer")]
+    Index(#[source] IndexError),
+}
+
+/// What the committer is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It orders what comes.
+    Leading,
+    /// The bucket or the index has refused the same step for some time.
+    Struggling,
+    /// Another gateway took over.
+    Deposed,
+}
+
+/// Records that are ordered together or not at all.
+struct Request {
+    records: Vec<Record>,
+    bytes: usize,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+/// The queue's near end.
+#[derive(Clone)]
+pub(super) struct Committer {
+    queue: mpsc::Sender<Request>,
+    state: watch::Receiver<State>,
+}
+
+/// A request that is in the queue.
+pub(super) struct Pending(oneshot::Receiver<Result<(), CommitError>>);
+
+impl Pending {
+    /// Waits until it is acknowledged or refused.
+    pub(super) async fn done(self) -> Result<(), CommitError> {
+        self.0.await.unwrap_or(Err(CommitError::Stopped))
+    }
+}
+
+impl Committer {
+    /// Puts records into the queue; what was put in first is ordered first.
+    pub(super) async fn submit(&self, records: Vec<Record>) -> Result<Pending, CommitError> {
+        let (answer, pending) = oneshot::channel();
+        let bytes = records.iter().map(weight).sum();
+        let request = Request {
+            records,
+            bytes,
+            answer,
+        };
+        match self.queue.send(request).await {
+            Ok(()) => Ok(Pending(pending)),
+            Err(_) if self.state() == State::Deposed => Err(CommitError::Deposed),
+            Err(_) => Err(CommitError::Stopped),
+        }
+    }
+
+    /// Puts records into the queue and waits until they are acknowledged or refused.
+    pub(super) async fn commit(&self, records: Vec<Record>) -> Result<(), CommitError> {
+        self.submit(records).await?.done().await
+    }
+
+    pub(super) fn state(&self) -> State {
+        *self.state.borrow()
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    match record {
+        Record::PathAdded(path) => path.manifest.len() + 512,
+        Record::PackAdded(pack) => pack.frames.len() * 80,
+        _ => 512,
+    }
+}
+
+/// What the task works with.
+pub(super) struct Office {
+    pub(super) store: SharedStore,
+    pub(super) index: Index,
+    pub(super) signer: LogSigner,
+    pub(super) caches: Arc<Caches>,
+    pub(super) random: Arc<Random>,
+}
+
+impl Office {
+    /// Starts the task for a term whose opening counts. It ends when `stop` is cancelled and the queue is empty.
+    pub(super) fn start(
+        self,
+        term: Term,
+        stop: CancellationToken,
+    ) -> (Committer, tokio::task::JoinHandle<()>) {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let (state, watched) = watch::channel(State::Leading);
+        let task = tokio::spawn(self.run(term, requests, state, stop));
+        (
+            Committer {
+                queue,
+                state: watched,
+            },
+            task,
+        )
+    }
+
+    async fn run(
+        self,
+        mut term: Term,
+        mut requests: mpsc::Receiver<Request>,
+        state: watch::Sender<State>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let group = tokio::select! {
+                biased;
+                group = gather(&mut requests) => group,
+                () = stop.cancelled() => {
+                    requests.close();
+                    gather(&mut requests).await
+                }
+            };
+            if group.is_empty() {
+                return;
+            }
+            let admitted = self.admit(group).await;
+            if admitted.is_empty() {
+                continue;
+            }
+            let records: Vec<Record> = admitted
+                .iter()
+                .flat_map(|request| request.records.clone())
+                .collect();
+            let step = match term.propose(records, &self.signer) {
+                Ok(step) => step,
+                Err(error) => {
+                    // Nothing was written: only these requests fail.
+                    tracing::error!(error = %error, "a group of records could not be made into bytes");
+                    answer(admitted, || CommitError::Stopped);
+                    continue;
+                }
+            };
+            match self.drive(&mut term, step, &state).await {
+                Ok(()) => {
+                    for request in admitted {
+                        let _ = request.answer.send(Ok(()));
+                    }
+                }
+                Err(newer) => {
+                    tracing::error!(%newer, "deposed: another gateway has taken over writing to this bucket");
+                    let _ = state.send(State::Deposed);
+                    requests.close();
+                    answer(admitted, || CommitError::Deposed);
+                    while let Some(request) = requests.recv().await {
+                        let _ = request.answer.send(Err(CommitError::Deposed));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Checks each request against the index and what comes before it in the group.
+    async fn admit(&self, group: Vec<Request>) -> Vec<Request> {
+        let mut admission = Admission::default();
+        let mut admitted = Vec::with_capacity(group.len());
+        for request in group {
+            let verdict = match self.index.facts(&request.records).await {
+                Ok(facts) => admission
+                    .admit(&request.records, &facts)
+                    .map_err(CommitError::Refused),
+                Err(error) => Err(CommitError::Index(error)),
+            };
+            match verdict {
+                Ok(()) => admitted.push(request),
+                Err(error) => {
+                    let _ = request.answer.send(Err(error));
+                }
+            }
+        }
+        admitted
+    }
+
+    /// Does what the term asks for until the group counts and is applied.
+    ///
+    /// # Errors
+    /// With the newer epoch when this one is over.
+    pub(super) async fn drive(
+        &self,
+        term: &mut Term,
+        mut step: Step,
+        state: &watch::Sender<State>,
+    ) -> Result<(), EpochId> {
+        let mut backoff = Backoff::default();
+        loop {
+            let failed: Result<(), String> = match step {
+                Step::Write { place, bytes } => {
+                    let key = ObjectKey::Log(place).to_string();
+                    let put = self.store.put(&key, Bytes::from(bytes)).await;
+                    let input = if put.is_ok() {
+                        Input::Written
+                    } else {
+                        Input::WriteFailed
+                    };
+                    step = term.step(input);
+                    put.map_err(|error| sentence(&error))
+                }
+                Step::Look => match highest_epoch(&self.store).await {
+                    Ok(highest) => {
+                        step = term.step(Input::Looked(highest.unwrap_or(term.epoch())));
+                        Ok(())
+                    }
+                    Err(error) => {
+                        step = term.step(Input::LookFailed);
+                        Err(sentence(&error))
+                    }
+                },
+                Step::Show { records, position } => match self.show(&records, position).await {
+                    Ok(()) => {
+                        state.send_replace(State::Leading);
+                        return Ok(());
+                    }
+                    Err(error) => {
+                        // It counts: it must be applied before anything else may happen.
+                        step = Step::Show { records, position };
+                        Err(sentence(&*error))
+                    }
+                },
+                Step::Rest => return Ok(()),
+                Step::Stop { newer } => return Err(newer),
+            };
+            if let Err(error) = failed {
+                tracing::warn!(error, "the committer tries again");
+                state.send_replace(State::Struggling);
+                backoff.pause(&self.random).await;
+            }
+        }
+    }
+
+    async fn show(
+        &self,
+        records: &[Record],
+        position: hayloft_store::key::Position,
+    ) -> Result<(), super::error::BoxError> {
+        self.index.apply(records, position).await?;
+        let touches_caches = records.iter().any(|record| {
+            matches!(
+                record,
+                Record::CacheCreated(_) | Record::CacheConfigured(_) | Record::CacheDestroyed(_)
+            )
+        });
+        if touches_caches {
+            self.caches.refresh(&self.index).await?;
+        }
+        Ok(())
+    }
+}
+
+fn answer(requests: Vec<Request>, error: impl Fn() -> CommitError) {
+    for request in requests {
+        let _ = request.answer.send(Err(error()));
+    }
+}
+
+/// Waits for a request, then a little for others. Empty when the queue is closed.
+async fn gather(requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let Some(first) = requests.recv().await else {
+        return Vec::new();
+    };
+    let deadline = Instant::now() + GATHER;
+    let mut bytes = first.bytes;
+    let mut group = vec![first];
+    while bytes < GROUP_BYTES && group.len() < GROUP_REQUESTS {
+        match timeout_at(deadline, requests.recv()).await {
+            Ok(Some(request)) => {
+                bytes += request.bytes;
+                group.push(request);
+            }
+            Ok(None) | Err(_) => break,
+        }
+    }
+    group
+}
+
+/// The highest epoch that anybody claims.
+pub(super) async fn highest_epoch(store: &SharedStore) -> Result<Option<EpochId>, ObjectError> {
+    let keys = list_all(store.as_ref(), ObjectKey::EPOCHS, None).await?;
+    Ok(keys
+        .iter()
+        .filter_map(|key| match ObjectKey::parse(key) {
+            Some(ObjectKey::Epoch(epoch)) => Some(epoch),
+            _ => None,
+        })
+        .max())
+}

@@ -1,0 +1,371 @@
+//! Taking a NAR: everything is checked before anything of the path is visible.
+//!
+//! Body → portions → (blocking) hash, structure, cut → look up → (blocking) compress → runs → packs → record.
+//! Memory is taken from a budget in bytes before the first byte is read, and does not grow with the NAR.
+
+mod body;
+mod cutter;
+mod frames;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use hayloft_index::{Index, StoredPath};
+use hayloft_nixcache::{NarHash, StorePathHash, UploadInfo};
+use hayloft_store::commit::Refusal;
+use hayloft_store::log::record::{PathRecord, Record};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::body::{Body, PORTION};
+use self::cutter::{Cutter, Part};
+use self::frames::{Assembled, Assembly, Ready, prepare};
+use super::caches::Caches;
+use super::committer::{CommitError, Committer};
+use super::error::{BoxError, UploadError};
+use super::packer::Packer;
+use super::types::{Clock, Uploaded};
+
+/// Bytes that all uploads under way may hold together, packs not counted.
+const BUDGET: usize = 128 * 1024 * 1024;
+/// What the largest upload holds: portions on their way, the chunker's window, a run.
+const LARGEST: u64 = 10 * PORTION as u64;
+/// What the smallest holds.
+const SMALLEST: u64 = 128 * 1024;
+/// The budget's unit.
+const UNIT: u64 = 1024;
+/// Portions of one upload that are compressed at the same time.
+const AT_ONCE: usize = 2;
+/// How long an upload waits for its turn.
+const TURN: Duration = Duration::from_secs(60);
+/// How long packs and the record may take to be stored.
+const STORED: Duration = Duration::from_secs(90);
+/// What is still read of a body that is refused.
+const DRAIN: u64 = 64 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// What uploads work with.
+pub(super) struct Ingest {
+    pub(super) index: Index,
+    pub(super) caches: Arc<Caches>,
+    pub(super) packer: Arc<Packer>,
+    pub(super) committer: Committer,
+    pub(super) clock: Clock,
+    budget: Arc<Semaphore>,
+}
+
+impl Ingest {
+    pub(super) fn new(
+        index: Index,
+        caches: Arc<Caches>,
+        packer: Arc<Packer>,
+        committer: Committer,
+        clock: Clock,
+    ) -> Self {
+        let budget = Arc::new(Semaphore::new(BUDGET / 1024));
+        Self {
+            index,
+            caches,
+            packer,
+            committer,
+            clock,
+            budget,
+        }
+    }
+
+    /// Takes a NAR.
+    pub(super) async fn upload<B>(
+        &self,
+        info: UploadInfo,
+        created_by: Option<String>,
+        stream: B,
+    ) -> Result<Uploaded, UploadError>
+    where
+        B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
+    {
+        let mut body = Body::new(stream, info.nar_size);
+        let known = match self.look(&info).await {
+            Ok(known) => known,
+            Err(error) => {
+                let _ = tokio::time::timeout(DRAIN_TIME, body.drain(DRAIN)).await;
+                return Err(error);
+            }
+        };
+        let share = info.nar_size.saturating_mul(3).clamp(SMALLEST, LARGEST) / UNIT;
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let turn = tokio::time::timeout(TURN, Arc::clone(&self.budget).acquire_many_owned(share)).await;
+        let Ok(Ok(_share)) = turn else {
+            return Err(UploadError::Unavailable(
+                "too many uploads at once; try again".to_owned(),
+            ));
+        };
+        match known {
+            // It is all here. The body is still read and hashed: who cannot show it may not claim it.
+            Some(known) => self.again(info, known, created_by, body).await,
+            None => self.store(info, created_by, body).await,
+        }
+    }
+
+    /// Checks what can be checked before the body; gives the path when it is there, whole.
+    async fn look(&self, info: &UploadInfo) -> Result<Option<StoredPath>, UploadError> {
+        let caches = self.caches.all();
+        let cache = caches
+            .get(&info.cache)
+            .ok_or_else(|| UploadError::NoSuchCache(info.cache.clone()))?;
+        if cache.store_dir != info.store_path.store_dir() {
+            return Err(UploadError::StoreDir {
+                cache: info.cache.clone(),
+                expected: cache.store_dir.clone(),
+                given: info.store_path.as_str().to_owned(),
+            });
+        }
+        let hash = info.store_path.hash();
+        let Some(known) = self
+            .index
+            .path(&info.cache, &hash)
+            .await
+            .map_err(UploadError::Index)?
+        else {
+            return Ok(None);
+        };
+        if known.nar_hash != info.nar_hash {
+            return Err(UploadError::OtherNarHash {
+                known: known.nar_hash,
+                given: info.nar_hash,
+            });
+        }
+        Ok(Some(known).filter(|known| !known.damaged && !known.removed && known.path == info.store_path))
+    }
+
+    async fn again<B>(
+        &self,
+        info: UploadInfo,
+        known: StoredPath,
+        created_by: Option<String>,
+        body: Body<B>,
+    ) -> Result<Uploaded, UploadError>
+    where
+        B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
+    {
+        read(Cutter::hash_only(), &info, body, |_| async { Ok(()) }).await?;
+        let same = known.references == info.references
+            && known.deriver == info.deriver
+            && known.ca == info.ca
+            && known.sigs == info.sigs;
+        if !same {
+            let manifest = self.index.manifest(&info.cache, &info.store_path.hash()).await;
+            let manifest = manifest.map_err(UploadError::Index)?;
+            let Some(manifest) = manifest else {
+                return Err(UploadError::Unavailable(
+                    "the path was removed meanwhile; try again".to_owned(),
+                ));
+            };
+            self.commit(&info, created_by, manifest).await?;
+        }
+        Ok(Uploaded {
+            deduplicated: true,
+            file_size: known.file_size,
+            frac_deduplicated: 1.0,
+        })
+    }
+
+    async fn store<B>(
+        &self,
+        info: UploadInfo,
+        created_by: Option<String>,
+        body: Body<B>,
+    ) -> Result<Uploaded, UploadError>
+    where
+        B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
+    {
+        let writer = self.packer.writer();
+        let own = info.store_path.hash();
+        let references: Vec<StorePathHash> = info
+            .references
+            .iter()
+            .filter_map(|name| StorePathHash::from_bytes(name.as_bytes().get(..32)?).ok())
+            .collect();
+        let hashes = std::iter::once(&own)
+            .chain(&references)
+            .map(StorePathHash::as_bytes);
+        let cutter = Cutter::new(hashes)
+            .map_err(|error| UploadError::Unavailable(format!("the NAR cannot be cut: {error}")))?;
+        // Portions that were cut wait here for their turn to be looked up and compressed, two at a time.
+        let (cut, parts) = mpsc::channel::<Vec<Part>>(1);
+        let prepared = {
+            let (index, packer) = (self.index.clone(), Arc::clone(&self.packer));
+            let (ready, prepared) = mpsc::channel::<Result<Vec<Ready>, UploadError>>(1);
+            let task = async move {
+                let mut portions = ReceiverStream::new(parts)
+                    .map(|parts| prepare(&index, &packer, parts))
+                    .buffered(AT_ONCE);
+                while let Some(portion) = portions.next().await {
+                    if ready.send(portion).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            (AbortOnDropHandle::new(tokio::spawn(task)), prepared)
+        };
+        let (_task, mut prepared) = prepared;
+        let mut assembly = Assembly::new(Arc::clone(&self.packer));
+        let reading = read(cutter, &info, body, move |parts| {
+            let cut = cut.clone();
+            async move {
+                // Nobody receives any more only when the other side failed; it says why.
+                let _ = cut.send(parts).await;
+                Ok(())
+            }
+        });
+        let packing = async {
+            while let Some(portion) = prepared.recv().await {
+                assembly.add(portion?).await?;
+            }
+            Ok(assembly)
+        };
+        let ((), assembly) = tokio::try_join!(reading, packing)?;
+        let Assembled {
+            manifest,
+            tickets,
+            new_bytes,
+        } = assembly.finish().await?;
+        drop(writer);
+        for ticket in &tickets {
+            self.packer.want(ticket);
+        }
+        let stored = async {
+            for ticket in tickets {
+                ticket.stored().await.map_err(UploadError::Unavailable)?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(STORED, stored)
+            .await
+            .unwrap_or_else(|_| Err(slow()))?;
+        let file_size = manifest.sent();
+        let manifest = manifest
+            .encode()
+            .map_err(|error| UploadError::Unavailable(error.to_string()))?;
+        self.commit(&info, created_by, manifest).await?;
+        let fraction = |part: u64| {
+            if info.nar_size == 0 {
+                0.0
+            } else {
+                ratio(part, info.nar_size)
+            }
+        };
+        Ok(Uploaded {
+            deduplicated: new_bytes == 0,
+            file_size,
+            frac_deduplicated: 1.0 - fraction(new_bytes.min(info.nar_size)),
+        })
+    }
+
+    async fn commit(
+        &self,
+        info: &UploadInfo,
+        created_by: Option<String>,
+        manifest: Vec<u8>,
+    ) -> Result<(), UploadError> {
+        let record = Record::PathAdded(PathRecord {
+            cache: info.cache.clone(),
+            path: info.store_path.clone(),
+            nar_hash: *info.nar_hash.as_bytes(),
+            nar_size: info.nar_size,
+            references: info.references.clone(),
+            deriver: info.deriver.clone(),
+            ca: info.ca.clone(),
+            sigs: info.sigs.clone(),
+            created_by,
+            created_at: (self.clock)().as_millisecond(),
+            manifest,
+        });
+        let committed = tokio::time::timeout(STORED, self.committer.commit(vec![record])).await;
+        match committed.map_err(|_| slow())? {
+            Ok(()) => Ok(()),
+            Err(CommitError::Refused(Refusal::NoSuchCache(name))) => Err(UploadError::NoSuchCache(name)),
+            Err(CommitError::Refused(Refusal::OtherNarHash { known })) => Err(UploadError::OtherNarHash {
+                known: NarHash::new(known),
+                given: info.nar_hash,
+            }),
+            Err(CommitError::Refused(Refusal::FramesMissing(_))) => Err(UploadError::Unavailable(
+                "stored data that this NAR shares was found damaged meanwhile; try again".to_owned(),
+            )),
+            Err(CommitError::Index(error)) => Err(UploadError::Index(error)),
+            Err(error) => Err(UploadError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+fn slow() -> UploadError {
+    UploadError::Unavailable("the bucket did not take the data in time; try again".to_owned())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a fraction for people")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+/// Reads the body to its end through the cutter and checks what came out of it. While one portion is cut, the
+/// next is read.
+async fn read<B, F, R>(
+    cutter: Cutter,
+    info: &UploadInfo,
+    mut body: Body<B>,
+    give: F,
+) -> Result<(), UploadError>
+where
+    B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
+    F: Fn(Vec<Part>) -> R,
+    R: Future<Output = Result<(), UploadError>>,
+{
+    let mut cutter = cutter;
+    let mut portion = body.portion().await?;
+    while !portion.is_empty() {
+        let mut worker = cutter;
+        let work = tokio::task::spawn_blocking(move || {
+            let parts = worker.feed(&portion);
+            (worker, parts)
+        });
+        let (done, next) = tokio::join!(work, body.portion());
+        let (back, parts) = done.map_err(|_| broken())?;
+        cutter = back;
+        match parts {
+            Ok(parts) if parts.is_empty() => {}
+            Ok(parts) => give(parts).await?,
+            Err(error) => {
+                let _ = tokio::time::timeout(DRAIN_TIME, body.drain(DRAIN)).await;
+                return Err(UploadError::Nar(error));
+            }
+        }
+        portion = next?;
+    }
+    let whole = tokio::task::spawn_blocking(move || (cutter.length(), cutter.finish())).await;
+    let (length, whole) = whole.map_err(|_| broken())?;
+    if length != info.nar_size {
+        return Err(UploadError::SizeMismatch {
+            expected: info.nar_size,
+            actual: length,
+            more: false,
+        });
+    }
+    let whole = whole.map_err(UploadError::Nar)?;
+    if whole.hash != info.nar_hash {
+        return Err(UploadError::HashMismatch {
+            expected: info.nar_hash,
+            actual: whole.hash,
+        });
+    }
+    if whole.rest.is_empty() {
+        Ok(())
+    } else {
+        give(whole.rest).await
+    }
+}
+
+fn broken() -> UploadError {
+    UploadError::Unavailable("the NAR could not be processed".to_owned())
+}
