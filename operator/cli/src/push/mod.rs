@@ -176,3 +176,6 @@ async fn from_stdin() -> anyhow::Result<Vec<PathBuf>> {
         .map(PathBuf::from)
         .collect())
 }
+
+#[cfg(test)]
+mod tests;
