@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use hayloft_nixcache::{CacheName, StorePathHash};
+use hayloft_nixcache::{CacheName, StorePath, StorePathHash};
 
 use self::fake_gateway::{FakeGateway, Play};
 use self::fake_store::FakeStore;
@@ -169,7 +169,7 @@ async fn a_refusal_is_not_repeated_and_takes_only_the_referrers_with_it() {
         .expect("pushes what it can");
     assert_eq!(summary.pushed, 4, "libc, zlib, ssl and doc");
     assert_eq!(summary.failed, [store.path("curl")]);
-    let mut held_back: Vec<&str> = summary.held_back.iter().map(|path| path.name()).collect();
+    let mut held_back: Vec<&str> = summary.held_back.iter().map(StorePath::name).collect();
     held_back.sort_unstable();
     assert_eq!(held_back, ["git", "top"]);
     assert!(
