@@ -14,7 +14,7 @@ use crate::{Input, Reason, Step, Waiting, WaitsFor};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// To be done now; when one fails, those after it are not tried.
+    /// To be done now, in order; one that fails keeps none of the others from being tried.
     pub steps: Vec<Planned>,
     /// To be done later.
     pub waiting: Vec<Waiting>,
