@@ -1,0 +1,5 @@
+//! The depot on real Garage.
+
+mod common;
+mod contents;
+mod losses;
