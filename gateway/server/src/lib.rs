@@ -12,6 +12,8 @@ mod layers;
 mod routes;
 pub mod serve;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use error::Refusal;
 pub use routes::router;

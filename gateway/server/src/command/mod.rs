@@ -42,7 +42,7 @@ pub enum Command {
     #[command(
         after_help = "Example:\n  hayloft-gateway token --config gateway.yaml --sub ci --validity 1y --pull main --push main"
     )]
-    Token(#[command(flatten)] token::Args),
+    Token(Box<token::Args>),
     /// Throw the index away and make it again from the bucket
     #[command(after_help = "Example:\n  hayloft-gateway rebuild --config /etc/hayloft/gateway.yaml")]
     Rebuild {
@@ -74,7 +74,7 @@ pub async fn run(command: Command, outside: Outside) -> ExitCode {
         Command::Token(args) => token::run(&args, &outside),
         Command::Rebuild { config, log_format } => {
             log::init(log_format, outside.log_filter.as_deref());
-            Box::pin(rebuild::run(&config.config, &outside)).await
+            Box::pin(rebuild::run(&config.config)).await
         }
     };
     match result {

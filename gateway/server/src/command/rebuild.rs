@@ -1,13 +1,31 @@
-//! `rebuild`: throws the index away and makes it again from the bucket.
+//! `rebuild`: throws the index away and makes it again from the bucket. Stop the gateway first.
 
 use std::error::Error;
+use std::io::Write;
 use std::path::Path;
 
-use super::Outside;
-use crate::config;
+use crate::config::{self, Config};
+use crate::depot::{self, DepotConfig};
 
-pub(super) async fn run(path: &Path, outside: &Outside) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = config::load(path)?;
-    let _ = (config, outside);
-    Err("not yet".into())
+pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let Config {
+        state_dir,
+        key,
+        s3,
+        memory,
+        ..
+    } = config::load(path)?;
+    let config = DepotConfig {
+        s3,
+        state_dir,
+        key,
+        memory: memory.0,
+    };
+    let rebuilt = Box::pin(depot::rebuild(&config)).await?;
+    let upto = rebuilt
+        .position
+        .map_or_else(|| "nothing".to_owned(), |position| position.place.to_string());
+    let line = format!("made the index again up to {upto}; caches: {}", rebuilt.caches);
+    writeln!(std::io::stdout().lock(), "{line}")?;
+    Ok(())
 }

@@ -22,10 +22,10 @@ use crate::routes::router;
 use crate::serve::Server;
 use crate::state::Gateway;
 
-/// How long requests that run may take to finish when the gateway is told to stop.
-const GRACE: Duration = Duration::from_secs(8);
-/// How long the depot may take to close after that.
-const CLOSE: Duration = Duration::from_secs(2);
+/// How long requests that run may take to finish when the gateway is told to stop. With [`CLOSE`], 8 seconds.
+const GRACE: Duration = Duration::from_millis(6_500);
+/// How long the depot may take to close after that. There is little left to do when all requests have ended.
+const CLOSE: Duration = Duration::from_millis(1_500);
 /// Between two tries to open the depot: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -118,7 +118,7 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         info!("stopping");
         let finished = server.stop(GRACE).await;
         if !finished {
-            warn!("requests were cut off after {} seconds", GRACE.as_secs());
+            warn!("requests were cut off after {GRACE:?}");
         }
         let _ = tokio::time::timeout(CLOSE, depot.close()).await;
     } else {

@@ -72,13 +72,13 @@ fn claims(args: &Args, tokens: &Tokens, now: Timestamp) -> Result<Claims, Box<dy
     grant(&args.delete, |permissions| permissions.delete = true);
     grant(&args.create_cache, |permissions| permissions.create_cache = true);
     grant(&args.configure_cache, |permissions| {
-        permissions.configure_cache = true
+        permissions.configure_cache = true;
     });
     grant(&args.configure_cache_retention, |permissions| {
         permissions.configure_cache_retention = true;
     });
     grant(&args.destroy_cache, |permissions| {
-        permissions.destroy_cache = true
+        permissions.destroy_cache = true;
     });
     let Span(validity) = args.validity;
     let seconds = i64::try_from(Duration::as_secs(&validity))?;

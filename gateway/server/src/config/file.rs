@@ -1,11 +1,10 @@
-//! The file as it is written. Nothing here is checked beyond its shape.
+//! The file as it is written. Nothing here is checked beyond its shape: texts are parsed where errors can name the field.
 
 use std::path::PathBuf;
 
-use hayloft_nixcache::{CacheName, StoreDir};
 use serde::Deserialize;
 
-use super::{ByteSize, Span};
+use super::ByteSize;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -70,10 +69,10 @@ fn default_memory() -> ByteSize {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Cache {
-    pub(super) name: CacheName,
+    pub(super) name: String,
     pub(super) public: Option<bool>,
     pub(super) priority: Option<i32>,
-    pub(super) store_dir: Option<StoreDir>,
+    pub(super) store_dir: Option<String>,
     pub(super) upstream_keys: Option<Vec<String>>,
-    pub(super) retention: Option<Span>,
+    pub(super) retention: Option<String>,
 }

@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use hayloft_nixcache::CacheName;
 use hayloft_nixcache::token::{Signer, TokenKeyError, Verifier};
 use hayloft_store::cluster_key::{ClusterKey, ClusterKeyError};
 use hayloft_store::object::s3::S3Config;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Config, DeclaredCache, Tokens, file};
+use super::{Config, DeclaredCache, Span, Tokens, file};
 
 /// The longest retention that clients can be told, in seconds (attic keeps it in 31 bits).
-const MAX_RETENTION: u64 = i32::MAX as u64;
+const MAX_RETENTION: u32 = i32::MAX.unsigned_abs();
 
 /// Why a configuration is not taken. Each names the field, what was given and what is allowed.
 #[derive(Debug, thiserror::Error)]
@@ -259,24 +261,31 @@ fn declared(caches: Vec<file::Cache>) -> Result<Vec<DeclaredCache>, ConfigError>
             upstream_keys,
             retention,
         } = cache;
+        let field = |name: &str| format!("caches[{index}].{name}");
+        let name: CacheName = parse(
+            field("name"),
+            &name,
+            "give 1 to 50 letters, digits, '-', '_' or '+', beginning with a letter or digit",
+        )?;
         if !names.insert(name.clone()) {
             return Err(ConfigError::Value {
-                field: format!("caches[{index}].name"),
+                field: field("name"),
                 given: name.to_string(),
                 allowed: "declare each cache once",
             });
         }
-        let retention = match retention.map(|span| span.0.as_secs()) {
-            None => None,
-            Some(seconds) if seconds <= MAX_RETENTION => u32::try_from(seconds).ok(),
-            Some(seconds) => {
-                return Err(ConfigError::Value {
-                    field: format!("caches[{index}].retention"),
-                    given: format!("{seconds}s"),
-                    allowed: "at most 68 years",
-                });
-            }
-        };
+        let store_dir = store_dir
+            .map(|dir| {
+                parse(
+                    field("storeDir"),
+                    &dir,
+                    "give an absolute path such as /nix/store",
+                )
+            })
+            .transpose()?;
+        let retention = retention
+            .map(|span| retention_of(field("retention"), &span))
+            .transpose()?;
         declared.push(DeclaredCache {
             name,
             public,
@@ -287,6 +296,26 @@ fn declared(caches: Vec<file::Cache>) -> Result<Vec<DeclaredCache>, ConfigError>
         });
     }
     Ok(declared)
+}
+
+fn retention_of(field: String, given: &str) -> Result<u32, ConfigError> {
+    let Span(span) = parse(field.clone(), given, "give a span of time such as 90d or 12h")?;
+    u32::try_from(span.as_secs())
+        .ok()
+        .filter(|seconds| *seconds <= MAX_RETENTION)
+        .ok_or(ConfigError::Value {
+            field,
+            given: given.to_owned(),
+            allowed: "give at most 68 years",
+        })
+}
+
+fn parse<T: FromStr>(field: String, given: &str, allowed: &'static str) -> Result<T, ConfigError> {
+    given.parse().map_err(|_| ConfigError::Value {
+        field,
+        given: given.to_owned(),
+        allowed,
+    })
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Zeroizing<String>, ConfigError> {
@@ -337,10 +366,10 @@ caches:
         )
     }
 
-    fn load_text(dir: &Path, text: &str) -> Result<Config, ConfigError> {
+    fn file(dir: &Path, text: &str) -> PathBuf {
         let path = dir.join("gateway.yaml");
         fs::write(&path, text).unwrap();
-        load(&path)
+        path
     }
 
     /// The error and its causes, as the edge shows them, without the folder's name.
@@ -357,7 +386,7 @@ caches:
     #[test]
     fn a_whole_configuration_is_understood() {
         let dir = folder();
-        let config = load_text(dir.path(), &yaml(dir.path())).unwrap();
+        let config = load(&file(dir.path(), &yaml(dir.path()))).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.public_url.unwrap().as_str(), "https://cache.example.org/");
         assert_eq!(config.memory.0, 64 << 20);
@@ -369,7 +398,7 @@ caches:
     #[test]
     fn secrets_do_not_show_in_debug() {
         let dir = folder();
-        let text = format!("{:?}", load_text(dir.path(), &yaml(dir.path())).unwrap());
+        let text = format!("{:?}", load(&file(dir.path(), &yaml(dir.path()))).unwrap());
         for secret in ["s3cret", "c2VjcmV0", "BwcHBw"] {
             assert!(!text.contains(secret), "{text}");
         }
@@ -394,7 +423,8 @@ caches:
             ),
             ("priority: 30", "priority: high"),
             ("memory: 64Mi", "memory: 64 Bananas"),
-            ("retention: 90d", "retention: 90"),
+            ("retention: 90d", "retention: '90'"),
+            ("storeDir: /nix/store", "storeDir: nix/store"),
             ("retention: 90d", "retention: 100y"),
             ("name: other", "name: main"),
             ("name: other", "name: -x"),
@@ -409,7 +439,7 @@ caches:
         .map(|(from, to)| {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good, "{from}");
-            line(dir.path(), &load_text(dir.path(), &text).unwrap_err())
+            line(dir.path(), &load(&file(dir.path(), &text)).unwrap_err())
         })
         .collect();
         assert!(lines.iter().all(|line| !line.contains('\n')));

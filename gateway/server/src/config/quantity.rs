@@ -82,14 +82,6 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|error| de::Error::custom(format!("{text:?}: {error}")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,7 @@ pub(crate) fn around(endpoints: Router) -> Router {
         .layer(middleware::from_fn(log))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives it away")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic
         .downcast_ref::<String>()
