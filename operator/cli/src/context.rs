@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -26,6 +27,11 @@ impl Env {
     /// The same as text; what is not UTF-8 counts as not set.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.to_str()
+    }
+
+    /// All variables, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     /// The user's home folder.
@@ -66,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) env: Env,
     /// The clock.
     pub(crate) clock: Clock,
+    /// The time zone that people here live in.
+    pub(crate) time_zone: TimeZone,
     /// The terminal.
     pub(crate) terminal: Terminal,
     /// This program's own file, to start itself as a child.
@@ -87,7 +95,7 @@ impl Context {
             colour: stdout && env.get("NO_COLOR").is_none() && env.text("TERM") != Some("dumb"),
         };
         let random = StdRng::try_from_rng(&mut rand::rngs::SysRng).map_err(io::Error::other)?;
-        Ok(Self { env, clock: Arc::new(system_clock), terminal, program: std::env::current_exe()?, random })
+        Ok(Self { env, clock: Arc::new(system_clock), time_zone: TimeZone::system(), terminal, program: std::env::current_exe()?, random })
     }
 
     /// A fresh seed for one more source of randomness.

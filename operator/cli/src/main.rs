@@ -1,11 +1,21 @@
 //! `hayloft`, the command. Only this file starts tasks and only [`context`] asks the system for clocks, randomness and
 //! environment.
 
+mod apply;
+mod changes;
 mod check;
+mod client;
 mod command;
 mod context;
+mod control;
 mod document_file;
 mod exec_child;
+mod garage_program;
+mod push;
+mod signals;
+mod status;
+mod up;
+mod use_cache;
 mod words;
 
 use std::process::ExitCode;
@@ -15,6 +25,16 @@ use clap::Parser;
 
 use command::{Cli, Command};
 use context::Context;
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs; its shape is stable
+    Json,
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -44,7 +64,21 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Up(args) => return Box::pin(up::run(args, context)).await,
+        Command::Apply(args) => apply::apply(args, context).await?,
+        Command::Plan(args) => apply::plan(args, context).await?,
+        Command::Status(args) => status::run(args, context).await?,
+        Command::Gateway(command) => {
+            let outside = hayloft_server::command::Outside {
+                clock: context.clock.clone(),
+                seed: context.seed(),
+                log_filter: context.env.text("RUST_LOG").map(str::to_owned),
+            };
+            return Ok(Box::pin(hayloft_server::command::run(command, outside)).await);
+        }
         Command::Check(args) => check::run(&args, context)?,
+        Command::Push(args) => push::run(args, context).await?,
+        Command::Use(args) => use_cache::run(args, context).await?,
         Command::ExecChild(_) => {}
     }
     Ok(ExitCode::SUCCESS)

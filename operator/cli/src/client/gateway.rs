@@ -98,16 +98,13 @@ pub(crate) struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = self.message.trim_end_matches('.');
+        let missing = "give --token-file, or set HAYLOFT_TOKEN_FILE";
         match (self.status, self.with_token) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => {
-                write!(
-                    f,
-                    "the gateway wants a token ({message}): give --token-file, or set HAYLOFT_TOKEN_FILE"
-                )
+                write!(f, "the gateway wants a token ({message}): {missing}")
             }
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, true) => {
-                write!(f, "the gateway does not take the token: {message}")
-            }
+            (StatusCode::UNAUTHORIZED, true) => write!(f, "the gateway does not take the token: {message}"),
+            (StatusCode::FORBIDDEN, true) => write!(f, "the token does not allow this: {message}"),
             (status, _) => write!(f, "the gateway answers {}: {message}", status.as_u16()),
         }
     }

@@ -162,7 +162,7 @@ impl Progress {
             Look::Lines => {
                 let share = deduplicated(result);
                 let known = if share >= 0.01 {
-                    format!(", {:.0} % known", share * 100.0)
+                    format!(", {:.0} % deduplicated", share * 100.0)
                 } else {
                     String::new()
                 };

@@ -78,9 +78,9 @@ impl Summary {
         if self.took >= Duration::from_millis(100) && self.pushed_bytes >= 1024 * 1024 {
             line.push_str(&format!(", {}/s", words::bytes(self.rate())));
         }
-        if self.known_bytes > 0 && self.pushed_bytes > 0 {
-            let percent = u128::from(self.known_bytes) * 100 / u128::from(self.pushed_bytes);
-            line.push_str(&format!(", {percent} % known"));
+        let percent = u128::from(self.known_bytes) * 100 / u128::from(self.pushed_bytes.max(1));
+        if percent > 0 {
+            line.push_str(&format!(", {percent} % deduplicated"));
         }
         line + &skipped
     }
@@ -168,7 +168,7 @@ mod tests {
         };
         assert_eq!(
             some.line("main"),
-            "pushed 3 paths to main, 30 MiB in 2.0 s, 15 MiB/s, 50 % known; 12 there already, 40 signed upstream"
+            "pushed 3 paths to main, 30 MiB in 2.0 s, 15 MiB/s, 50 % deduplicated; 12 there already, 40 signed upstream"
         );
         assert_eq!(some.complaint(), None);
         assert!(some.is_whole());

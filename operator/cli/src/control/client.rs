@@ -1,0 +1,112 @@
+//! The side of the commands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hayloft_api::status::Status;
+use reqwest::{Client, Method, Response};
+use serde::de::DeserializeOwned;
+
+use super::{Outcome, Refusal};
+use crate::context::Context;
+use crate::up::{Folder, control_socket};
+
+/// A running `hayloft up` answers at once; this is for one that hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why a running `hayloft up` could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    /// No folder was named and there is no default.
+    #[error("which folder? Set HOME, or name it with --dir")]
+    NoDir,
+    /// Nothing runs there.
+    #[error("no `hayloft up` runs on {dir}; start it with `hayloft up --dir {dir}`, or name its folder with --dir")]
+    NotRunning {
+        /// The folder.
+        dir: String,
+    },
+    /// The connection failed half-way.
+    #[error("the `hayloft up` on {dir} did not answer")]
+    Connection {
+        dir: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It refused.
+    #[error("{0}")]
+    Refused(String),
+    /// It answers in another language.
+    #[error("the `hayloft up` on {dir} is of another version; use the same program for both")]
+    Foreign {
+        dir: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// No client could be made.
+    #[error("the HTTP client cannot be made")]
+    Client(#[source] reqwest::Error),
+}
+
+/// A way to one running `hayloft up`.
+pub(crate) struct Control {
+    client: Client,
+    dir: String,
+    exists: bool,
+}
+
+impl Control {
+    /// Finds the one on `dir`, or on the default folder. Asks nothing yet.
+    pub(crate) fn find(context: &Context, dir: Option<PathBuf>) -> Result<Self, ControlError> {
+        let dir = dir.or_else(|| context.default_dir()).ok_or(ControlError::NoDir)?;
+        let dir = std::path::absolute(&dir).unwrap_or(dir);
+        let socket = control_socket(&Folder::at(dir.clone()));
+        let exists = socket.exists();
+        let client = Client::builder()
+            .unix_socket(socket)
+            .no_proxy()
+            .timeout(ANSWER_WITHIN)
+            .build()
+            .map_err(ControlError::Client)?;
+        Ok(Self { client, dir: dir.display().to_string(), exists })
+    }
+
+    /// The state of its cluster.
+    pub(crate) async fn status(&self) -> Result<Status, ControlError> {
+        self.ask(Method::GET, "status", String::new()).await
+    }
+
+    /// What applying a document would do.
+    pub(crate) async fn plan(&self, document: String) -> Result<Outcome, ControlError> {
+        self.ask(Method::POST, "plan", document).await
+    }
+
+    /// Applies a document.
+    pub(crate) async fn apply(&self, document: String) -> Result<Outcome, ControlError> {
+        self.ask(Method::POST, "apply", document).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, what: &str, body: String) -> Result<T, ControlError> {
+        if !self.exists {
+            return Err(ControlError::NotRunning { dir: self.dir.clone() });
+        }
+        let failed = |source: reqwest::Error| {
+            if source.is_connect() {
+                ControlError::NotRunning { dir: self.dir.clone() }
+            } else {
+                ControlError::Connection { dir: self.dir.clone(), source }
+            }
+        };
+        let request = self.client.request(method, format!("http://hayloft/v1/{what}")).body(body);
+        let answer: Response = request.send().await.map_err(failed)?;
+        let good = answer.status().is_success();
+        let body = answer.bytes().await.map_err(failed)?;
+        let foreign = |source| ControlError::Foreign { dir: self.dir.clone(), source };
+        if good {
+            serde_json::from_slice(&body).map_err(foreign)
+        } else {
+            let refusal: Refusal = serde_json::from_slice(&body).map_err(foreign)?;
+            Err(ControlError::Refused(refusal.error))
+        }
+    }
+}

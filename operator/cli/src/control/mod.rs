@@ -1,0 +1,27 @@
+//! How commands reach a running `hayloft up`: HTTP on a socket in its folder, which only its user can open.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Change;
+
+/// What applying a document does, or did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outcome {
+    /// What differs from what is followed now.
+    pub(crate) changes: Vec<Change>,
+    /// What of it does not hold in this home, one sentence each.
+    pub(crate) notices: Vec<String>,
+    /// Whether it is followed now.
+    pub(crate) applied: bool,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// A sentence.
+    pub(crate) error: String,
+}

@@ -1,0 +1,117 @@
+//! The side of `hayloft up`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use hayloft_api::Document;
+use hayloft_api::status::Status;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::{Outcome, Refusal};
+
+/// A longer document is none.
+const LONGEST_DOCUMENT: usize = 4 * 1024 * 1024;
+
+/// A document that somebody wants to be followed, or to see compared.
+pub(crate) struct Request {
+    /// It.
+    pub(crate) document: Document,
+    /// Whether it shall only be compared.
+    pub(crate) dry_run: bool,
+    /// Where the answer goes: the outcome, or a sentence on why not.
+    pub(crate) answer: oneshot::Sender<Result<Outcome, String>>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    status: watch::Receiver<Option<Status>>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// A socket that is served until this is dropped.
+pub(crate) struct Server {
+    socket: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+/// Serves on `socket`; gives the requests that it gets.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub(crate) fn start(
+    socket: &Path,
+    status: watch::Receiver<Option<Status>>,
+) -> io::Result<(Server, mpsc::Receiver<Request>)> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    let (requests, inbox) = mpsc::channel(4);
+    let router = Router::new()
+        .route("/v1/status", get(show_status))
+        .route("/v1/plan", post(plan))
+        .route("/v1/apply", post(apply))
+        .layer(DefaultBodyLimit::max(LONGEST_DOCUMENT))
+        .with_state(Shared { status, requests });
+    let task = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the control socket is no longer served");
+        }
+    });
+    Ok((Server { socket: socket.to_owned(), task }, inbox))
+}
+
+async fn show_status(State(shared): State<Shared>) -> Response {
+    let status = shared.status.borrow().clone();
+    match status {
+        Some(status) => Json(status).into_response(),
+        None => refuse(StatusCode::SERVICE_UNAVAILABLE, "it has only just started; ask again in a moment".to_owned()),
+    }
+}
+
+async fn plan(State(shared): State<Shared>, body: String) -> Response {
+    ask(shared, &body, true).await
+}
+
+async fn apply(State(shared): State<Shared>, body: String) -> Response {
+    ask(shared, &body, false).await
+}
+
+async fn ask(shared: Shared, body: &str, dry_run: bool) -> Response {
+    let document = match Document::from_yaml(body) {
+        Ok(document) => document,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{:#}", anyhow::Error::from(error))),
+    };
+    let (answer, outcome) = oneshot::channel();
+    let stopping = || refuse(StatusCode::SERVICE_UNAVAILABLE, "it is stopping".to_owned());
+    if shared.requests.send(Request { document, dry_run, answer }).await.is_err() {
+        return stopping();
+    }
+    match outcome.await {
+        Ok(Ok(outcome)) => Json(outcome).into_response(),
+        Ok(Err(sentence)) => refuse(StatusCode::CONFLICT, sentence),
+        Err(_) => stopping(),
+    }
+}
+
+fn refuse(status: StatusCode, error: String) -> Response {
+    (status, Json(Refusal { error })).into_response()
+}

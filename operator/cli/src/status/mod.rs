@@ -1,0 +1,59 @@
+//! `hayloft status`.
+
+mod table;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::OutputFormat;
+use crate::context::Context;
+use crate::control::client::Control;
+use crate::signals;
+
+/// `--watch` looks so often.
+const EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  hayloft status\n  hayloft status -o json | jq .layout")]
+pub(crate) struct Args {
+    /// The folder of the running `hayloft up` [default: ~/.local/share/hayloft]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+    /// Print again whenever something changes, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Prints the state of a running cluster, once or as it changes.
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let control = Control::find(context, args.dir)?;
+    let mut interrupts = signals::interrupts()?;
+    let mut last = String::new();
+    loop {
+        let status = control.status().await?;
+        let text = match args.output {
+            OutputFormat::Json => serde_json::to_string_pretty(&status).context("the state cannot be put in words")?,
+            OutputFormat::Text => table::render(&status, context.terminal.colour),
+        };
+        if text != last {
+            if args.watch && context.terminal.stdout && args.output == OutputFormat::Text {
+                context.say(&format!("\x1b[2J\x1b[H{text}"));
+            } else {
+                context.say(&text);
+            }
+            last = text;
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = interrupts.next() => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The state of a cluster as a person reads it. A pure function of the state.
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
+use hayloft_api::agent::UnitState;
+use hayloft_api::status::{HostStatus, Phase, Status};
+
+use crate::words;
+
+/// The whole text, without a line break at its end.
+pub(crate) fn render(status: &Status, colour: bool) -> String {
+    let mut parts = vec![headline(status, colour), hosts(status, colour).to_string()];
+    parts.push(facts(status));
+    if let Some(troubles) = troubles(status) {
+        parts.push(troubles);
+    }
+    parts.join("\n")
+}
+
+fn headline(status: &Status, colour: bool) -> String {
+    let (word, code) = match status.phase {
+        Phase::Ready => ("ready", 32),
+        Phase::Starting => ("starting", 33),
+        Phase::Converging => ("changing", 33),
+        Phase::Degraded => ("degraded", 31),
+    };
+    let word = if colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() };
+    format!("Cluster {} is {word}", status.cluster)
+}
+
+fn hosts(status: &Status, colour: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY);
+    let title = |text: &str| {
+        let cell = Cell::new(text);
+        if colour { cell.add_attribute(Attribute::Bold) } else { cell }
+    };
+    let titles = ["Host", "Zone", "Roles", "State", "Pledge", "Disk free", "Partitions", "Garage", "Restarts"];
+    table.set_header(titles.map(title));
+    for host in &status.hosts {
+        let (state, good) = state(host);
+        let mut state = Cell::new(state);
+        if colour {
+            state = state.fg(if good { Color::Green } else { Color::Red });
+        }
+        let restarts: u32 = host.units.iter().map(|unit| unit.restarts).sum();
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(&host.name),
+            Cell::new(host.zone.as_ref().map_or("–", |zone| zone.as_str())),
+            Cell::new(roles(host)),
+            state,
+            right(host.pledge.map_or_else(dash, |pledge| words::bytes(pledge.0))),
+            right(host.disk.map_or_else(dash, |disk| words::bytes(disk.data_available))),
+            right(host.partitions.map_or_else(dash, |partitions| partitions.to_string())),
+            Cell::new(host.garage_version.as_deref().unwrap_or("–")),
+            right(restarts.to_string()),
+        ]);
+    }
+    table
+}
+
+fn dash() -> String {
+    "–".to_owned()
+}
+
+fn roles(host: &HostStatus) -> String {
+    if host.roles.is_empty() {
+        return "none".to_owned();
+    }
+    host.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn state(host: &HostStatus) -> (String, bool) {
+    let failing = host.units.iter().find_map(|unit| match &unit.state {
+        UnitState::BackingOff { .. } => Some(format!("{} restarts", unit.name)),
+        UnitState::Failed { .. } => Some(format!("{} fails", unit.name)),
+        UnitState::Starting { .. } | UnitState::Running { .. } | UnitState::Stopped => None,
+    });
+    match (failing, host.agent, host.up, host.declared) {
+        (Some(failing), ..) => (failing, false),
+        (None, false, ..) => ("no agent".to_owned(), false),
+        (None, true, false, _) => ("down".to_owned(), false),
+        (None, true, true, true) => ("up".to_owned(), true),
+        (None, true, true, false) => ("up, not declared".to_owned(), true),
+    }
+}
+
+fn facts(status: &Status) -> String {
+    let Status { layout, space, gateway, .. } = status;
+    let mut lines = Vec::new();
+    lines.push(if layout.version == 0 {
+        "Layout   none yet".to_owned()
+    } else {
+        let quorum = layout.partitions_with_quorum.map(|n| format!(", {n} of 256 partitions writable"));
+        let settled = if layout.settled { "settled" } else { "not settled yet" };
+        format!("Layout   version {}, {settled}{}", layout.version, quorum.unwrap_or_default())
+    });
+    let used = space.used.map(|used| format!("{} in the bucket", words::bytes(used.0)));
+    let usable = space.usable.map(|usable| format!("room for {}", words::bytes(usable.0)));
+    let pledged = Some(format!("{} pledged", words::bytes(space.pledged.0)));
+    lines.push(format!("Space    {}", [used, usable, pledged].into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    let caches: Vec<_> = gateway.caches.iter().map(|cache| cache.as_str()).collect();
+    lines.push(match (&gateway.url, gateway.up) {
+        (Some(url), true) => format!("Gateway  {url}, up, caches: {}", caches.join(", ")),
+        (Some(url), false) => format!("Gateway  {url}, down"),
+        (None, _) => "Gateway  none".to_owned(),
+    });
+    lines.join("\n")
+}
+
+fn troubles(status: &Status) -> Option<String> {
+    let mut lines: Vec<String> = status
+        .conditions
+        .iter()
+        .filter(|condition| !condition.status)
+        .map(|condition| format!("! {}", condition.message))
+        .collect();
+    lines.extend(status.waiting.iter().map(|wait| format!("… {}: waits for {}", wait.what, wait.waits_for)));
+    for host in &status.hosts {
+        for unit in &host.units {
+            if let (Some(error), false) = (&unit.last_error, matches!(unit.state, UnitState::Running { .. })) {
+                lines.push(format!("! {} on {}: {error}", unit.name, host.name));
+            }
+        }
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}

@@ -1,0 +1,201 @@
+//! Which document a `hayloft up` follows.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hayloft_api::document::Role;
+use hayloft_api::rules::{self, Violations};
+use hayloft_api::{Bytes, Document, DocumentError, HostName, NameError};
+
+use super::folder::Folder;
+use crate::document_file;
+
+/// Why there is no document to follow.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChoiceError {
+    /// The file of `--spec`.
+    #[error(transparent)]
+    Spec(document_file::ReadError),
+    /// The document in the folder.
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The document in the folder is damaged.
+    #[error("{} is damaged; give the document anew with --spec", path.display())]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: DocumentError,
+    },
+    /// `--hosts` contradicts the folder.
+    #[error("the cluster in {} has {has} hosts, not {asked}; leave --hosts out and change the number with \
+             `hayloft apply --dir {} -f {}`", dir.display(), dir.display(), document.display())]
+    OtherHosts { dir: PathBuf, has: usize, asked: u8, document: PathBuf },
+    /// What `--spec` changes cannot be changed.
+    #[error("the cluster in this folder cannot become what {} declares", path.display())]
+    Immutable {
+        path: PathBuf,
+        #[source]
+        source: Violations,
+    },
+    /// The built-in document.
+    #[error("the built-in document is not sound")]
+    Laptop(#[source] NameError),
+    /// Nothing would answer clients.
+    #[error("{} gives no host the role `gateway`, so nothing would answer Nix clients; add it to the roles of one host", path.display())]
+    NoGateway { path: PathBuf },
+    /// It cannot be kept.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+}
+
+/// A document cannot be kept in the folder.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeepError {
+    /// It has no text.
+    #[error("the document cannot be put in words")]
+    Render(#[source] DocumentError),
+    /// The file cannot be written.
+    #[error("the document cannot be kept: cannot write {}", .0.path.display())]
+    Write(#[source] hayloft_agent::files::WriteError),
+}
+
+/// A document as this home follows it.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// It.
+    pub(crate) document: Document,
+    /// What of it does not hold here, one sentence each.
+    pub(crate) notices: Vec<String>,
+}
+
+/// What was asked for on the command line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) hosts: Option<u8>,
+    pub(crate) spec: Option<&'a Path>,
+}
+
+/// Chooses: the folder's own document if there is one and nothing else is asked for, else `--spec`, else the built-in one
+/// with `pledge` per host for the disk at hand. Keeps it in the folder.
+pub(crate) fn choose(asked: Asked<'_>, folder: &Folder, space: u64) -> Result<Chosen, ChoiceError> {
+    let kept = kept(folder)?;
+    let (document, notices) = match (asked, kept) {
+        (Asked { spec: Some(path), .. }, kept) => {
+            let document = document_file::read(path).map_err(ChoiceError::Spec)?;
+            let (document, notices) = at_home(document);
+            if !document.spec.hosts.iter().any(|host| host.has(Role::Gateway)) {
+                return Err(ChoiceError::NoGateway { path: path.to_owned() });
+            }
+            if let Some(kept) = kept {
+                rules::check_change(&kept, &document)
+                    .map_err(|source| ChoiceError::Immutable { path: path.to_owned(), source })?;
+            }
+            (document, notices)
+        }
+        (Asked { hosts: Some(asked), .. }, Some(kept)) if usize::from(asked) != kept.spec.hosts.len() => {
+            return Err(ChoiceError::OtherHosts {
+                dir: folder.path().to_owned(),
+                has: kept.spec.hosts.len(),
+                asked,
+                document: folder.document(),
+            });
+        }
+        (_, Some(kept)) => (kept, Vec::new()),
+        (Asked { hosts, .. }, None) => {
+            let hosts = hosts.unwrap_or(3);
+            (Document::laptop(hosts, pledge(space, hosts)).map_err(ChoiceError::Laptop)?, Vec::new())
+        }
+    };
+    keep(&document, folder)?;
+    Ok(Chosen { document, notices })
+}
+
+/// What each host lends: together at most half of what is free now, and never less than the rules ask for.
+fn pledge(free: u64, hosts: u8) -> Bytes {
+    let share = free / 2 / u64::from(hosts.max(1));
+    let whole_gib = share >> 30 << 30;
+    Bytes(whole_gib.max(rules::MIN_PLEDGE.0))
+}
+
+/// Takes out of a document what belongs to other homes.
+pub(crate) fn at_home(mut document: Document) -> (Document, Vec<String>) {
+    let mut notices = Vec::new();
+    let mut addressed: Vec<HostName> = Vec::new();
+    for host in &mut document.spec.hosts {
+        if host.address.take().is_some() {
+            addressed.push(host.name.clone());
+        }
+    }
+    if !addressed.is_empty() {
+        let names: Vec<_> = addressed.iter().map(HostName::as_str).collect();
+        notices.push(format!("The addresses of {} are ignored: here every host is on loopback.", names.join(", ")));
+    }
+    if document.spec.gateway.public_url.take().is_some() {
+        notices.push("spec.gateway.publicUrl is ignored: here the gateway is on loopback.".to_owned());
+    }
+    if !document.spec.pools.is_empty() {
+        document.spec.pools.clear();
+        notices.push("spec.pools is ignored: pools are made in Kubernetes only.".to_owned());
+    }
+    (document, notices)
+}
+
+/// The document that the folder's cluster follows; `None` in a new folder.
+pub(crate) fn kept(folder: &Folder) -> Result<Option<Document>, ChoiceError> {
+    let path = folder.document();
+    match fs::read_to_string(&path) {
+        Ok(text) => Document::from_yaml(&text).map(Some).map_err(|source| ChoiceError::Damaged { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ChoiceError::Read { path, source }),
+    }
+}
+
+/// Keeps the document in the folder, for the next start.
+pub(crate) fn keep(document: &Document, folder: &Folder) -> Result<(), KeepError> {
+    let text = document.to_yaml().map_err(KeepError::Render)?;
+    hayloft_agent::files::replace(&folder.document(), text.as_bytes(), 0o600).map_err(KeepError::Write)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn a_new_folder_gets_three_hosts_and_keeps_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().to_owned());
+        let asked = Asked { hosts: None, spec: None };
+        let first = choose(asked, &folder, 120 * GIB).unwrap().document;
+        assert_eq!(first.spec.hosts.len(), 3);
+        assert_eq!(first.spec.hosts[0].pledge, Some(Bytes::gib(20)));
+        let again = choose(asked, &folder, 10 * GIB).unwrap().document;
+        assert_eq!(again, first, "less space now does not change what was declared");
+        choose(Asked { hosts: Some(3), ..asked }, &folder, 10 * GIB).unwrap();
+        let error = choose(Asked { hosts: Some(4), ..asked }, &folder, 10 * GIB).unwrap_err().to_string();
+        assert!(error.contains("has 3 hosts, not 4") && error.contains("hayloft apply"), "{error}");
+    }
+
+    #[test]
+    fn what_belongs_to_other_homes_is_left_out_and_told() {
+        let mut document = Document::laptop(3, Bytes::gib(1)).unwrap();
+        document.spec.hosts[1].address = Some("lyon.example.org".into());
+        document.spec.gateway.public_url = Some("https://cache.example.org".into());
+        let (document, notices) = at_home(document);
+        assert_eq!(document, Document::laptop(3, Bytes::gib(1)).unwrap());
+        assert_eq!(notices.len(), 2);
+        assert!(notices[0].contains("host-2"));
+    }
+
+    #[test]
+    fn a_full_disk_still_gives_a_sound_document() {
+        assert_eq!(pledge(0, 3), rules::MIN_PLEDGE);
+    }
+}

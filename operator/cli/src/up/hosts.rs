@@ -1,0 +1,177 @@
+//! The hosts of this machine: one agent each.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use futures::future::join_all;
+use hayloft_agent::child::ChildDriver;
+use hayloft_agent::child::spawn::Spawner;
+use hayloft_agent::launch::{Places, Program};
+use hayloft_agent::{Agent, AgentConfig, AgentHandle, StartError};
+use hayloft_api::agent::HostReport;
+use hayloft_api::document::Role;
+use hayloft_api::{Document, HostName};
+use hayloft_coordinator::AgentLink;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+
+use super::folder::Folder;
+use super::sockets::Sockets;
+use crate::garage_program::GarageProgram;
+
+/// The reports of all hosts.
+pub(crate) type Reports = BTreeMap<HostName, HostReport>;
+
+/// All agents of this process.
+pub(crate) struct Hosts {
+    folder: Folder,
+    sockets: Sockets,
+    garage: GarageProgram,
+    program: PathBuf,
+    spawner: Spawner,
+    /// Where the first gateway listens.
+    gateway: SocketAddr,
+    random: StdRng,
+    agents: BTreeMap<HostName, AgentHandle>,
+    links: watch::Sender<BTreeMap<HostName, AgentLink>>,
+    reports: watch::Sender<Reports>,
+}
+
+/// What the hosts need of the outside.
+pub(crate) struct Outfit {
+    pub(crate) folder: Folder,
+    pub(crate) sockets: Sockets,
+    pub(crate) garage: GarageProgram,
+    /// This program, which is also the gateway.
+    pub(crate) program: PathBuf,
+    pub(crate) spawner: Spawner,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) random: StdRng,
+}
+
+impl Hosts {
+    pub(crate) fn new(outfit: Outfit) -> Self {
+        let Outfit { folder, sockets, garage, program, spawner, gateway, random } = outfit;
+        Self {
+            folder,
+            sockets,
+            garage,
+            program,
+            spawner,
+            gateway,
+            random,
+            agents: BTreeMap::new(),
+            links: watch::Sender::new(BTreeMap::new()),
+            reports: watch::Sender::new(BTreeMap::new()),
+        }
+    }
+
+    /// How the coordinator reaches the agents.
+    pub(crate) fn links(&self) -> watch::Receiver<BTreeMap<HostName, AgentLink>> {
+        self.links.subscribe()
+    }
+
+    /// What the agents report, as it changes.
+    pub(crate) fn reports(&self) -> watch::Receiver<Reports> {
+        self.reports.subscribe()
+    }
+
+    /// The folder of a host.
+    pub(crate) fn dir(&self, host: &HostName) -> PathBuf {
+        self.folder.host(host)
+    }
+
+    /// What a host was told last.
+    pub(crate) fn desired(&self, host: &HostName) -> Option<hayloft_api::agent::HostDesired> {
+        self.agents.get(host)?.desired.borrow().clone()
+    }
+
+    /// Starts an agent for every declared host, and for every host that once was declared and has data here.
+    ///
+    /// # Errors
+    /// When an agent cannot start. Those that could go on.
+    pub(crate) async fn start(&mut self, document: &Document) -> Result<(), StartError> {
+        let first_gateway = document.spec.hosts.iter().find(|host| host.has(Role::Gateway)).map(|host| &host.name);
+        let declared = document.spec.hosts.iter().map(|host| host.name.clone());
+        let mut names: Vec<HostName> = declared.chain(self.left_over()).collect();
+        names.sort();
+        names.dedup();
+        let mut links = self.links.borrow().clone();
+        for name in names {
+            if self.agents.contains_key(&name) {
+                continue;
+            }
+            let gateway = if Some(&name) == first_gateway { Some(self.gateway) } else { free_address().ok() };
+            let config = self.config(name.clone(), gateway);
+            let driver = ChildDriver::new(self.spawner.clone(), self.random.random());
+            let agent = Agent::start(config, driver).await?;
+            links.insert(name.clone(), AgentLink { desired: agent.desired.clone(), report: agent.report.clone() });
+            self.gather(name.clone(), agent.report.clone());
+            self.agents.insert(name, agent);
+        }
+        self.links.send_replace(links);
+        Ok(())
+    }
+
+    /// Copies one host's reports into the map of all.
+    fn gather(&self, name: HostName, mut report: watch::Receiver<HostReport>) {
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            loop {
+                let latest = report.borrow_and_update().clone();
+                reports.send_modify(|all| drop(all.insert(name.clone(), latest)));
+                if report.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn config(&mut self, host: HostName, gateway: Option<SocketAddr>) -> AgentConfig {
+        let dir = self.folder.host(&host);
+        let socket = dir.join("admin.sock");
+        AgentConfig {
+            places: Places {
+                admin_socket: self.sockets.at(socket, &format!("{host}.sock")),
+                dir,
+                garage: self.garage.path.clone(),
+                gateway: Program { path: self.program.clone(), args: vec![OsString::from("gateway")] },
+            },
+            host,
+            garage_version: self.garage.version.clone(),
+            gateway_addr: gateway.map(|address| address.to_string()),
+            node_key_seed: self.random.random(),
+        }
+    }
+
+    /// Hosts whose folders are here.
+    fn left_over(&self) -> Vec<HostName> {
+        let Ok(entries) = fs::read_dir(self.folder.hosts()) else { return Vec::new() };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
+    /// Stops all gateways, then all else, each step on all hosts at once.
+    pub(crate) async fn stop(self) {
+        join_all(self.agents.values().map(AgentHandle::stop_gateway)).await;
+        join_all(self.agents.into_values().map(AgentHandle::stop)).await;
+        drop(self.sockets);
+    }
+}
+
+/// All sockets that the hosts of `document` want in `folder`.
+pub(crate) fn wanted_sockets(document: &Document, folder: &Folder) -> Vec<PathBuf> {
+    let hosts = document.spec.hosts.iter().map(|host| folder.host(&host.name).join("admin.sock"));
+    hosts.chain([folder.control_socket()]).collect()
+}
+
+/// An address that is free now. Another program may take it before a gateway does; that gateway then says so.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}

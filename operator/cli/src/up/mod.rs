@@ -1,0 +1,147 @@
+//! `hayloft up`: a whole cache on this machine, in the foreground.
+
+mod document;
+mod folder;
+mod hosts;
+mod instructions;
+mod log;
+mod news;
+mod progress;
+mod ready;
+mod run;
+mod sockets;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use hayloft_agent::child::spawn::{Shim, Spawner};
+use hayloft_coordinator::{Coordinator, CoordinatorConfig, Store};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+
+use crate::context::Context;
+use crate::control::server as control;
+use crate::garage_program;
+use crate::signals;
+use document::Asked;
+use hosts::{Hosts, Outfit};
+use run::Running;
+use sockets::Sockets;
+
+pub(crate) use folder::Folder;
+pub(crate) use sockets::control_socket;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  hayloft up\n  hayloft up --dir ./cache --port 9000 --ready-file ./ready.json\n\nCtrl-C stops everything; all data stays in the folder, and the next start goes on with it.")]
+pub(crate) struct Args {
+    /// The folder that holds everything [default: ~/.local/share/hayloft]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// How many hosts a new cache has: 3 and more keep three copies [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with = "spec")]
+    hosts: Option<u8>,
+    /// A document (YAML) to follow instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    spec: Option<PathBuf>,
+    /// The port at which Nix clients are served, on loopback; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// A file that tells programs how to use the cache, written when it is ready. It holds secrets
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+/// What keeps a cache from starting here.
+#[derive(Debug, thiserror::Error)]
+enum PreflightError {
+    /// No folder was named and there is no default.
+    #[error("which folder? Set HOME, or name it with --dir")]
+    NoDir,
+    /// The port for clients.
+    #[error("port {port} is taken by another program; stop that one, or choose another port with --port")]
+    PortTaken { port: u16 },
+    /// The port for clients, for another reason.
+    #[error("port {port} cannot be used: {source}; choose another with --port")]
+    Port { port: u16, source: std::io::Error },
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let mut interrupts = signals::interrupts().context("signals cannot be taken over")?;
+    let dir = args.dir.clone().or_else(|| context.default_dir()).ok_or(PreflightError::NoDir)?;
+    let dir = std::path::absolute(&dir).unwrap_or(dir);
+    let is_default_dir = context.default_dir().as_deref() == Some(&dir);
+    let locked = folder::take(Folder::at(dir))?;
+    let folder = locked.folder().clone();
+    log::init(&folder, context.env.text("RUST_LOG")).context("the log in the folder cannot be written")?;
+    let gateway = check_port(args.port)?;
+    let spawner = Spawner::start(Shim { program: context.program.clone(), args: vec!["exec-child".into()] })
+        .context("no thread for children")?;
+    let garage = garage_program::provide(context, &spawner).await?;
+
+    let space = folder::free_space(folder.path())?;
+    let asked = Asked { hosts: args.hosts, spec: args.spec.as_deref() };
+    let chosen = document::choose(asked, &folder, space)?;
+    for notice in &chosen.notices {
+        context.note(notice);
+    }
+    context.note(&format!("Garage {} ({})", garage.version, garage.path.display()));
+
+    let mut random = StdRng::from_seed(context.seed());
+    let temp = context.env.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let wanted = hosts::wanted_sockets(&chosen.document, &folder);
+    let sockets = Sockets::place(&folder, &temp, random.random(), &wanted).context("no folder for sockets")?;
+    let control_socket = sockets.at(folder.control_socket(), "control.sock");
+    let (status, shown) = watch::channel(None);
+    let (server, requests) = control::start(&control_socket, shown).context("the control socket cannot be made")?;
+
+    let store = Store::open(&folder.store(), random.random()).await.context("the cluster's own store cannot be used")?;
+    let outfit = Outfit {
+        folder: folder.clone(),
+        sockets,
+        garage,
+        program: context.program.clone(),
+        spawner,
+        gateway,
+        random: StdRng::from_seed(context.seed()),
+    };
+    let mut hosts = Hosts::new(outfit);
+    hosts.start(&chosen.document).await?;
+    let (document, followed) = watch::channel(chosen.document);
+    let coordinator = Coordinator::start(CoordinatorConfig {
+        store,
+        links: hosts.links(),
+        document: followed,
+        clock: context.clock.clone(),
+        time_zone: context.time_zone.clone(),
+        seed: random.random(),
+    })
+    .await?;
+
+    let running = Running {
+        folder,
+        is_default_dir,
+        ready_file: args.ready_file.map(|path| std::path::absolute(&path).unwrap_or(path)),
+        hosts,
+        coordinator,
+        document,
+        status,
+        requests,
+        server,
+        _locked: locked,
+    };
+    running.run(context, &mut interrupts).await
+}
+
+/// The address for clients, if it is free.
+fn check_port(port: u16) -> Result<SocketAddr, PreflightError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr()).map_err(|source| {
+        match source.kind() {
+            std::io::ErrorKind::AddrInUse => PreflightError::PortTaken { port },
+            _ => PreflightError::Port { port, source },
+        }
+    })
+}

@@ -1,0 +1,89 @@
+//! How far the start is: one line for each step, or a spinner on a terminal.
+
+use std::time::Duration;
+
+use hayloft_api::agent::{GARAGE_UNIT, GATEWAY_UNIT, UnitState};
+use hayloft_api::status::Status;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::hosts::Reports;
+use crate::context::Context;
+
+/// Where the start stands, in words.
+pub(crate) fn stage(reports: &Reports, status: Option<&Status>) -> String {
+    let wanted = reports.len();
+    let running = reports.values().filter(|report| report.runs(GARAGE_UNIT)).count();
+    if running < wanted {
+        return format!("Starting Garage: {running} of {wanted} hosts run");
+    }
+    let layout = status.map_or(0, |status| status.layout.version);
+    if layout == 0 {
+        return format!("Bringing {wanted} hosts together into a layout");
+    }
+    let gateway = reports.values().filter_map(|report| report.unit(GATEWAY_UNIT)).next();
+    match gateway.map(|unit| &unit.state) {
+        None | Some(UnitState::Stopped) => "Making the bucket and its key".to_owned(),
+        Some(UnitState::Starting { .. } | UnitState::Running { .. }) => "Starting the gateway".to_owned(),
+        Some(UnitState::BackingOff { .. } | UnitState::Failed { .. }) => {
+            "Starting the gateway again after a failure".to_owned()
+        }
+    }
+}
+
+/// What holds a start up, in one line: the troubles of units, what the coordinator waits for.
+pub(crate) fn what_is_stuck(reports: &Reports, status: Option<&Status>) -> String {
+    let mut parts = vec![stage(reports, status)];
+    for report in reports.values() {
+        for unit in &report.units {
+            if let Some(error) = &unit.last_error
+                && !matches!(unit.state, UnitState::Running { .. })
+            {
+                parts.push(format!("{} on {}: {error}", unit.name, report.host));
+            }
+        }
+    }
+    if let Some(status) = status {
+        let failing = status.conditions.iter().filter(|condition| !condition.status);
+        parts.extend(failing.map(|condition| condition.message.clone()));
+        parts.extend(status.waiting.iter().map(|wait| format!("{} waits for {}", wait.what, wait.waits_for)));
+    }
+    parts.dedup();
+    parts.join("; ")
+}
+
+/// Shows stages as they change.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    last: String,
+}
+
+impl Progress {
+    pub(crate) fn new(context: &Context) -> Self {
+        let bar = context.terminal.stderr.then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { bar, last: String::new() }
+    }
+
+    pub(crate) fn show(&mut self, context: &Context, stage: String) {
+        if stage == self.last {
+            return;
+        }
+        match &self.bar {
+            Some(bar) => bar.set_message(stage.clone()),
+            None => context.note(&stage),
+        }
+        self.last = stage;
+    }
+
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

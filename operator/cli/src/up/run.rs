@@ -1,0 +1,224 @@
+//! The life of a started cache: until it is ready, while it runs, until it is gone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hayloft_api::rules;
+use hayloft_api::status::Status;
+use hayloft_api::Document;
+use hayloft_coordinator::Coordinator;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::document;
+use super::folder::{Folder, LockedFolder};
+use super::hosts::{Hosts, Reports};
+use super::progress::{self, Progress};
+use super::ready::{self, Ready};
+use super::{instructions, news};
+use crate::changes;
+use crate::context::Context;
+use crate::control::Outcome;
+use crate::control::server::{Request, Server};
+use crate::signals::Interrupts;
+use crate::words;
+
+/// A start that takes longer hangs; what holds it up is told.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// Before it is ready, and after a change, the gateway is asked so often.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// A stop that takes longer leaves the rest to the kernel, which kills our children when we go.
+const STOPPED_WITHIN: Duration = Duration::from_millis(9500);
+
+/// A started cache.
+pub(super) struct Running {
+    pub(super) folder: Folder,
+    pub(super) is_default_dir: bool,
+    pub(super) ready_file: Option<PathBuf>,
+    pub(super) hosts: Hosts,
+    pub(super) coordinator: Coordinator,
+    pub(super) document: watch::Sender<Document>,
+    pub(super) status: watch::Sender<Option<Status>>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) server: Server,
+    pub(super) _locked: LockedFolder,
+}
+
+/// What the main loop knows between two turns.
+struct View {
+    began: Instant,
+    reports: Reports,
+    status: Option<Status>,
+    ready: Option<Ready>,
+    http: reqwest::Client,
+    last_problem: Option<String>,
+}
+
+/// The start did not get ready in time.
+#[derive(Debug, thiserror::Error)]
+#[error("not ready after {within}: {stuck}; logs are in {logs}/*/logs")]
+struct NotReady {
+    within: String,
+    stuck: String,
+    logs: String,
+}
+
+impl Running {
+    /// Goes on until it is told to stop, or cannot get ready.
+    pub(super) async fn run(mut self, context: &Context, interrupts: &mut Interrupts) -> anyhow::Result<ExitCode> {
+        let mut reports = self.hosts.reports();
+        let mut status = self.coordinator.status();
+        let mut ask = tokio::time::interval(ASK_EVERY);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut progress = Some(Progress::new(context));
+        let mut view = View {
+            began: Instant::now(),
+            reports: reports.borrow_and_update().clone(),
+            status: None,
+            ready: None,
+            http: reqwest::Client::builder().no_proxy().build()?,
+            last_problem: None,
+        };
+        let result = loop {
+            tokio::select! {
+                () = interrupts.next() => break Ok(()),
+                Ok(()) = reports.changed() => {
+                    let now = reports.borrow_and_update().clone();
+                    if progress.is_none() {
+                        for line in news::of_hosts(&view.reports, &now) {
+                            context.note(&line);
+                        }
+                    }
+                    view.reports = now;
+                    self.renew(&mut view, context);
+                }
+                Ok(()) = status.changed() => {
+                    let now = status.borrow_and_update().clone();
+                    self.see_status(&mut view, Some(now), progress.is_none(), context);
+                }
+                Some(request) = self.requests.recv() => self.answer(request, context).await,
+                _ = ask.tick(), if view.ready.is_none() => self.probe(&mut view, context).await,
+            }
+            if let Some(showing) = &mut progress {
+                if let Some(ready) = &view.ready {
+                    let took = words::duration(view.began.elapsed());
+                    let text = instructions::render(ready, self.folder.path(), self.is_default_dir, &took);
+                    if let Some(progress) = progress.take() {
+                        progress.finish();
+                    }
+                    context.say(&text);
+                } else if view.began.elapsed() > READY_WITHIN {
+                    break Err(self.not_ready(&view));
+                } else {
+                    showing.show(context, progress::stage(&view.reports, view.status.as_ref()));
+                }
+            }
+        };
+        drop(progress);
+        self.stop(context, interrupts).await;
+        result.map(|()| ExitCode::SUCCESS).map_err(Into::into)
+    }
+
+    fn not_ready(&self, view: &View) -> NotReady {
+        let mut stuck = progress::what_is_stuck(&view.reports, view.status.as_ref());
+        if let Some(problem) = &view.last_problem {
+            stuck.push_str("; ");
+            stuck.push_str(problem);
+        }
+        NotReady {
+            within: words::duration(READY_WITHIN),
+            stuck,
+            logs: self.folder.hosts().display().to_string(),
+        }
+    }
+
+    fn see_status(&self, view: &mut View, now: Option<Status>, tell: bool, context: &Context) {
+        if let (true, Some(before), Some(now)) = (tell, &view.status, &now) {
+            for line in news::of_status(before, now) {
+                context.note(&line);
+            }
+        }
+        self.status.send_replace(now.clone());
+        view.status = now;
+    }
+
+    /// Asks the gateway, once it runs, whether a client can use it; then tells programs and people.
+    async fn probe(&self, view: &mut View, context: &Context) {
+        let Some((url, told)) = ready::running_gateway(&self.hosts, &view.reports) else { return };
+        let document = self.document.borrow().clone();
+        let found = async {
+            let token = ready::token(&self.folder, told.token_secret.expose(), (context.clock)())?;
+            let found = ready::probe(&view.http, &url, &told, &document, &token).await?;
+            Ok::<_, ready::ProbeError>((found, token))
+        };
+        match found.await {
+            Ok((found, token)) => {
+                let ready = ready::compose(url, &told, found, token, &self.hosts, &view.reports);
+                view.ready = Some(ready);
+                view.last_problem = None;
+                self.tell(view, context);
+            }
+            Err(problem) => view.last_problem = Some(format!("{:#}", anyhow::Error::from(problem))),
+        }
+    }
+
+    /// Brings the files for programs up to date when processes are others now.
+    fn renew(&self, view: &mut View, context: &Context) {
+        let Some(ready) = &mut view.ready else { return };
+        let hosts = ready::with_pids(&self.hosts, &view.reports);
+        if ready.hosts != hosts {
+            ready.hosts = hosts;
+            self.tell(view, context);
+        }
+    }
+
+    fn tell(&self, view: &View, context: &Context) {
+        if let Some(ready) = &view.ready
+            && let Err(error) = ready::tell(ready, &self.folder, self.ready_file.as_deref())
+        {
+            context.note(&format!("{:#}", anyhow::Error::from(error)));
+        }
+    }
+
+    /// Answers a command: compares a document with the one that is followed, and follows it if that is asked.
+    async fn answer(&mut self, request: Request, context: &Context) {
+        let Request { document, dry_run, answer } = request;
+        let outcome = self.consider(document, dry_run, context).await;
+        // Whoever asked may have gone.
+        let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+    }
+
+    async fn consider(&mut self, new: Document, dry_run: bool, context: &Context) -> anyhow::Result<Outcome> {
+        let (new, notices) = document::at_home(new);
+        let old = self.document.borrow().clone();
+        rules::check_change(&old, &new)?;
+        let changes = changes::between(&old, &new)?;
+        let applied = !dry_run && !changes.is_empty();
+        if applied {
+            self.hosts.start(&new).await?;
+            document::keep(&new, &self.folder)?;
+            self.document.send_replace(new);
+            context.note(&format!("A document was applied: {} changes", changes.len()));
+        }
+        Ok(Outcome { changes, notices, applied })
+    }
+
+    /// Stops all: what serves clients first, then the daemons together.
+    async fn stop(self, context: &Context, interrupts: &mut Interrupts) {
+        let Self { hosts, coordinator, server, _locked, .. } = self;
+        context.note("Stopping: first the gateway, then Garage (Ctrl-C again kills at once)");
+        let began = Instant::now();
+        drop(server);
+        let stopping = async {
+            coordinator.stop().await;
+            hosts.stop().await;
+        };
+        tokio::select! {
+            () = stopping => context.note(&format!("Stopped in {}; all data stays in {}",
+                words::duration(began.elapsed()), self.folder.path().display())),
+            () = tokio::time::sleep(STOPPED_WITHIN) => context.note("What has not stopped by now is killed"),
+            () = interrupts.next() => context.note("Killed at once"),
+        }
+    }
+}
