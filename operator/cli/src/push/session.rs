@@ -9,10 +9,8 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use hayloft_nixcache::api::UploadResult;
 use hayloft_nixcache::{CacheName, StorePath, StorePathHash};
-use reqwest::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use url::Url;
 
 use super::nix::dump::{Dump, DumpError};
 use super::nix::{LocalStore, PathInfo, StoreError};
@@ -36,14 +34,6 @@ pub(crate) enum PushError {
     /// The local store did not answer, or has no such path.
     #[error(transparent)]
     Store(StoreError),
-    /// The gateway has no cache of that name, or none that this token may see.
-    #[error("there is no cache {cache} at {server}: check --cache and --server")]
-    NoSuchCache {
-        /// The name.
-        cache: CacheName,
-        /// The gateway.
-        server: Url,
-    },
     /// The cache is for another store directory.
     #[error("the cache {cache} is for the store {theirs}, and this path lies in {ours}")]
     OtherStore {
@@ -97,16 +87,7 @@ impl Session {
         mut store: LocalStore,
         choices: Choices,
     ) -> Result<Session, PushError> {
-        let config = match gateway.cache_config(&cache).await {
-            Ok(config) => config,
-            Err(GatewayError::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => {
-                return Err(PushError::NoSuchCache {
-                    cache,
-                    server: gateway.server().clone(),
-                });
-            }
-            Err(error) => return Err(PushError::Gateway(error)),
-        };
+        let config = gateway.cache_config(&cache).await.map_err(PushError::Gateway)?;
         let gateway = gateway.steered(&config);
         if let Some(dir) = config.store_dir {
             store.store_dir = dir;

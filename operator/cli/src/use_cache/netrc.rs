@@ -312,3 +312,47 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The password that curl would send, which asks without a login.
+    fn lookup(text: &str, machine: &str) -> Option<String> {
+        let scanned = scan(text, machine);
+        scanned.entry?.password.map(|range| unquote(&text[range]))
+    }
+
+    fn entry() -> impl Strategy<Value = String> {
+        let machine = prop_oneof![Just("a.example"), Just("b.example"), Just("cache.example")];
+        let gap = prop_oneof![Just(" "), Just("\n"), Just("\n  "), Just(" # a comment\n")];
+        let login = prop_oneof![Just(None), Just(Some("hayloft")), Just(Some("\"somebody else\""))];
+        (machine, gap, login, "[a-z]{1,4}", prop::bool::ANY).prop_map(
+            |(machine, gap, login, password, last)| {
+                let login = login.map_or_else(String::new, |login| format!("{gap}login {login}"));
+                let end = if last { "\n" } else { "\n\n# next\n" };
+                format!("machine {machine}{login}{gap}password {password}{end}")
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_sets_one_password_and_leaves_all_others(entries in prop::collection::vec(entry(), 0..5), default: bool) {
+            let mut before = entries.concat();
+            if default {
+                before.push_str("default login anonymous password me\n");
+            }
+            let (after, _) = set_password(&before, "cache.example", "new.jwt", true).expect("edits");
+            prop_assert_eq!(lookup(&after, "cache.example"), Some("new.jwt".to_owned()), "{}", after);
+            for other in ["a.example", "b.example"] {
+                prop_assert_eq!(lookup(&after, other), lookup(&before, other), "{}", after);
+            }
+            prop_assert_eq!(after.contains("default"), default);
+            let again = set_password(&after, "cache.example", "new.jwt", false).expect("is ours now");
+            prop_assert_eq!(again, (after, Outcome::Unchanged));
+        }
+    }
+}

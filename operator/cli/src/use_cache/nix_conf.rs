@@ -306,3 +306,68 @@ mod tests {
         assert_eq!(conf.value("max-jobs"), None);
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The words that Nix would have in a list after reading the file.
+    fn effective<'a>(text: &'a str, list: &str) -> Vec<&'a str> {
+        let extra = format!("extra-{list}");
+        let mut words = Vec::new();
+        for found in text.lines().filter_map(setting) {
+            if found.name == list {
+                words.clear();
+            }
+            if found.name == list || found.name == extra {
+                words.extend(found.value.split_whitespace());
+            }
+        }
+        words
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            Just("substituters"),
+            Just("extra-substituters"),
+            Just("trusted-public-keys"),
+            Just("extra-trusted-public-keys"),
+            Just("max-jobs"),
+            Just("# extra-substituters"),
+        ];
+        let words = prop::collection::vec("[a-c]{1,2}:[A-C]{1,2}", 0..4);
+        let setting = (name, "[ ]{0,2}", "[ ]{0,2}", words, "([ ]{0,2}#[a-z ]{0,5})?").prop_map(
+            |(name, before, after, words, comment)| {
+                format!("{name}{before}={after}{}{comment}", words.join(" "))
+            },
+        );
+        prop_oneof![4 => setting, 1 => "[ a-z#=!]{0,12}"]
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_adds_its_words_keeps_all_others_and_touches_no_other_line(lines in prop::collection::vec(line(), 0..8)) {
+            let before = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+            let mut conf = NixConf::parse(&before);
+            conf.add_substituter("http://h/main");
+            conf.add_trusted_key("main:KEY=", false).expect("no key of that name is generated");
+            let after = conf.render();
+
+            for (list, added) in [("substituters", "http://h/main"), ("trusted-public-keys", "main:KEY=")] {
+                let mut expected = effective(&before, list);
+                expected.push(added);
+                prop_assert_eq!(effective(&after, list), expected, "{} in\n{}", list, after);
+            }
+            let kept = before.lines().zip(after.lines()).filter(|(old, new)| old == new).count();
+            prop_assert!(kept + 2 >= before.lines().count(), "{}", after);
+            let comments = |text: &str| text.lines().filter_map(|line| line.split_once('#').map(|(_, comment)| comment.to_owned())).collect::<Vec<_>>();
+            prop_assert_eq!(comments(&after), comments(&before));
+
+            conf.add_substituter("http://h/main");
+            conf.add_trusted_key("main:KEY=", false).expect("it is there already");
+            prop_assert_eq!(conf.render(), after);
+        }
+    }
+}

@@ -312,10 +312,11 @@ async fn no_gateway_and_no_cache_are_told_apart() {
         .await
         .err()
         .expect("refuses");
-    assert_eq!(
-        refused.to_string(),
-        "the gateway answers 404: there is no such cache"
+    let expected = format!(
+        "there is no cache other at {}: check its name and --server",
+        server.url
     );
+    assert_eq!(refused.to_string(), expected);
     let url = "http://127.0.0.1:9".parse().expect("is a URL");
     let nobody = Gateway::new(url, None, HASTY, 1, Arc::new(|_| ())).expect("makes a client");
     let refused = Session::open(nobody, cache(), store.commands(), choices())

@@ -1,6 +1,7 @@
 //! The gateway's API as a client sees it: attic's wire, spoken with patience.
 
-use std::fmt;
+mod error;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use hayloft_nixcache::api::{
-    CacheConfig, ErrorBody, GetMissingPathsRequest, GetMissingPathsResponse, MAX_NAR_INFO_IN_HEADER,
-    NAR_INFO_HEADER, NAR_INFO_PREAMBLE_HEADER, UploadKind, UploadResult,
+    CacheConfig, GetMissingPathsRequest, GetMissingPathsResponse, MAX_NAR_INFO_IN_HEADER, NAR_INFO_HEADER,
+    NAR_INFO_PREAMBLE_HEADER, UploadKind, UploadResult,
 };
 use hayloft_nixcache::{CacheName, StorePathHash, UploadInfo};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Body, RequestBuilder, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::{Body, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use url::Url;
+
+pub(crate) use error::GatewayError;
+use error::{STALL, innermost, refusal};
 
 use super::backoff::{Backoff, Policy};
 use super::settings::is_loopback;
@@ -28,128 +32,6 @@ const HASHES_PER_QUESTION: usize = 10_000;
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long a small request may take.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How long an upload may stand still, or its answer fail to come, before it counts as broken.
-const STALL: Duration = Duration::from_secs(300);
-/// Bytes of an error's body that are read.
-const ERROR_BODY: usize = 16 * 1024;
-
-/// Why the gateway did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GatewayError {
-    /// There is no connection, or it broke.
-    #[error("cannot reach the gateway at {server}")]
-    Unreachable {
-        /// The gateway.
-        server: Url,
-        /// What the connection says.
-        source: reqwest::Error,
-    },
-    /// Nothing moved for long.
-    #[error("the gateway at {server} stopped answering: nothing moved for {} s", STALL.as_secs())]
-    Stalled {
-        /// The gateway.
-        server: Url,
-    },
-    /// The gateway answered no.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// The gateway sends clients elsewhere, where a body cannot follow.
-    #[error("{server} sends its clients to {to}: give that as --server")]
-    Redirected {
-        /// The gateway.
-        server: Url,
-        /// Where it points.
-        to: String,
-    },
-    /// What answers is no gateway.
-    #[error("what answers at {server} is not a Hayloft gateway, nor attic's server")]
-    NotAGateway {
-        /// The server.
-        server: Url,
-        /// What is wrong with its answer.
-        source: reqwest::Error,
-    },
-    /// The token has characters that cannot be sent.
-    #[error("the token holds characters that no token has: is it the right file?")]
-    OddToken,
-    /// The HTTP client cannot be made, for instance because the system has no certificates.
-    #[error("cannot set up HTTPS")]
-    Setup {
-        /// Why.
-        source: reqwest::Error,
-    },
-}
-
-/// An answer that says no.
-#[derive(Debug, Clone)]
-pub(crate) struct Refusal {
-    /// The HTTP status.
-    pub(crate) status: StatusCode,
-    /// The error's name in attic's API, or an empty text.
-    pub(crate) name: String,
-    /// What the gateway says to people.
-    pub(crate) message: String,
-    /// How long it asks to wait.
-    pub(crate) retry_after: Option<Duration>,
-    /// Whether a token was sent.
-    pub(crate) with_token: bool,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = self.message.trim_end_matches('.');
-        let missing = "give --token-file, or set HAYLOFT_TOKEN_FILE";
-        match (self.status, self.with_token) {
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => {
-                write!(f, "the gateway wants a token ({message}): {missing}")
-            }
-            (StatusCode::UNAUTHORIZED, true) => write!(f, "the gateway does not take the token: {message}"),
-            (StatusCode::FORBIDDEN, true) => write!(f, "the token does not allow this: {message}"),
-            (status, _) => write!(f, "the gateway answers {}: {message}", status.as_u16()),
-        }
-    }
-}
-
-impl GatewayError {
-    /// Whether the same may go well a little later.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            GatewayError::Unreachable { .. } | GatewayError::Stalled { .. } => true,
-            GatewayError::Refused(refusal) => match refusal.status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,
-                StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
-                status => status.is_server_error(),
-            },
-            GatewayError::Redirected { .. }
-            | GatewayError::NotAGateway { .. }
-            | GatewayError::OddToken
-            | GatewayError::Setup { .. } => false,
-        }
-    }
-
-    /// Whether every other request to the cache would fare alike.
-    pub(crate) fn concerns_all(&self) -> bool {
-        match self {
-            GatewayError::Refused(refusal) => {
-                matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-                    || refusal.name == "NoSuchCache"
-            }
-            GatewayError::Redirected { .. }
-            | GatewayError::NotAGateway { .. }
-            | GatewayError::OddToken
-            | GatewayError::Setup { .. } => true,
-            GatewayError::Unreachable { .. } | GatewayError::Stalled { .. } => false,
-        }
-    }
-
-    /// How long the gateway asks to wait.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            GatewayError::Refused(refusal) => refusal.retry_after,
-            _ => None,
-        }
-    }
-}
 
 /// Tells a person, in a line, that something takes longer.
 pub(crate) type Notice = Arc<dyn Fn(&str) + Send + Sync>;
@@ -231,8 +113,23 @@ impl Gateway {
     /// The gateway cannot be reached for a while, or refuses.
     pub(crate) async fn cache_config(&self, cache: &CacheName) -> Result<CacheConfig, GatewayError> {
         let url = self.url(&format!("_api/v1/cache-config/{cache}"));
-        self.patiently(|| async { self.json(self.http.get(url.clone()).timeout(ANSWER)).await })
-            .await
+        let answer = self.patiently(|| async { self.json(self.http.get(url.clone()).timeout(ANSWER)).await });
+        match answer.await {
+            Err(GatewayError::Refused(refusal)) if refusal.name == "NoSuchCache" => {
+                Err(GatewayError::NoSuchCache {
+                    cache: cache.clone(),
+                    server: self.server.clone(),
+                })
+            }
+            // Every refusal of a gateway has a name, but for those that something before it gives.
+            Err(GatewayError::Refused(refusal)) if refusal.name.is_empty() && refusal.is_final() => {
+                Err(GatewayError::NotAGateway {
+                    server: self.server.clone(),
+                    why: refusal.to_string(),
+                })
+            }
+            other => other,
+        }
     }
 
     /// Those of the paths that the cache does not have.
@@ -345,12 +242,12 @@ impl Gateway {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, GatewayError> {
         let response = self.send(request).await?;
-        response.json().await.map_err(|source| {
-            let (server, source) = (self.server.clone(), source.without_url());
-            if source.is_decode() {
-                GatewayError::NotAGateway { server, source }
+        response.json().await.map_err(|error| {
+            let (server, why) = (self.server.clone(), innermost(&error));
+            if error.is_decode() {
+                GatewayError::NotAGateway { server, why }
             } else {
-                GatewayError::Unreachable { server, source }
+                GatewayError::Unreachable { server, why }
             }
         })
     }
@@ -360,9 +257,9 @@ impl Gateway {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
         };
-        let response = request.send().await.map_err(|source| GatewayError::Unreachable {
+        let response = request.send().await.map_err(|error| GatewayError::Unreachable {
             server: self.server.clone(),
-            source: source.without_url(),
+            why: innermost(&error),
         })?;
         let status = response.status();
         if status.is_success() {
@@ -388,67 +285,6 @@ impl Gateway {
         // The path is made of a fixed text and a checked name, so joining cannot fail.
         self.server.join(path).unwrap_or_else(|_| self.server.clone())
     }
-}
-
-async fn refusal(mut response: Response, with_token: bool) -> Refusal {
-    let status = response.status();
-    let retry_after = retry_after(response.headers());
-    let json = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    let mut body = Vec::new();
-    let read = async {
-        while let Ok(Some(piece)) = response.chunk().await {
-            body.extend_from_slice(&piece);
-            if body.len() >= ERROR_BODY {
-                break;
-            }
-        }
-    };
-    // What it says is a courtesy; the status is known already.
-    let _ = tokio::time::timeout(CONNECT, read).await;
-    match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(told) if json => Refusal {
-            status,
-            name: told.error,
-            message: told.message,
-            retry_after,
-            with_token,
-        },
-        _ => {
-            let text = String::from_utf8_lossy(&body);
-            let line = text
-                .lines()
-                .map(str::trim)
-                .find(|line| !line.is_empty() && !line.starts_with('<'));
-            let message = line
-                .or(status.canonical_reason())
-                .unwrap_or("no reason given")
-                .chars()
-                .take(200)
-                .collect();
-            Refusal {
-                status,
-                name: String::new(),
-                message,
-                retry_after,
-                with_token,
-            }
-        }
-    }
-}
-
-/// `Retry-After` in seconds; the form with a date is not used by gateways.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
 }
 
 /// Returns when the counter stood still for [`STALL`].
