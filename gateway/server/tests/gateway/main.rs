@@ -1,0 +1,168 @@
+//! The program `hayloft-gateway` as it is started in earnest: a configuration file, a bucket in a real Garage, tokens
+//! made on the command line, signals.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod program;
+
+use std::time::Duration;
+
+use hayloft_nixcache::nar::{self, Node};
+use hayloft_nixcache::{NarHash, NarInfo, PublicKey};
+use program::World;
+use serde_json::{Value, json};
+
+const BASE_NAME: &str = "3n58xw4373jp0ljirf06d8077j15pc4j-hello-2.10";
+
+fn hello() -> Vec<u8> {
+    let contents: Vec<u8> = (0..400_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut bytes = Vec::new();
+    nar::write(
+        &Node::File {
+            executable: true,
+            contents,
+        },
+        &mut bytes,
+    )
+    .unwrap();
+    bytes
+}
+
+fn info(nar: &[u8]) -> Value {
+    json!({
+        "cache": "main", "store_path_hash": &BASE_NAME[..32],
+        "store_path": format!("/nix/store/{BASE_NAME}"), "references": [BASE_NAME],
+        "nar_hash": NarHash::of(nar).to_string(), "nar_size": nar.len(),
+    })
+}
+
+async fn push(url: &str, token: &str, nar: &[u8]) -> reqwest::Response {
+    let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
+        nar.chunks(100_003).map(|piece| Ok(piece.to_vec())).collect();
+    client()
+        .put(format!("{url}_api/v1/upload-path"))
+        .bearer_auth(token)
+        .header("X-Attic-Nar-Info", info(nar).to_string())
+        .body(reqwest::Body::wrap_stream(futures::stream::iter(pieces)))
+        .send()
+        .await
+        .unwrap()
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(60))
+        .build()
+        .unwrap()
+}
+
+async fn pull(url: &str) -> Vec<u8> {
+    let config = client()
+        .get(format!("{url}_api/v1/cache-config/main"))
+        .send()
+        .await
+        .unwrap();
+    let config: Value = config.json().await.unwrap();
+    let key: PublicKey = config["public_key"].as_str().unwrap().parse().unwrap();
+    let base = config["substituter_endpoint"].as_str().unwrap();
+    let narinfo = client()
+        .get(format!("{base}/{}.narinfo", &BASE_NAME[..32]))
+        .send()
+        .await
+        .unwrap();
+    let narinfo: NarInfo = narinfo.text().await.unwrap().parse().unwrap();
+    assert!(key.verify(&narinfo.fingerprint(), &narinfo.signatures[0]));
+    let body = client()
+        .get(format!("{base}/{}", narinfo.url))
+        .send()
+        .await
+        .unwrap();
+    zstd::decode_all(&body.bytes().await.unwrap()[..]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_survives_a_stop_a_kill_and_the_loss_of_the_index() {
+    let world = World::new("hs256").await;
+    let nar = hello();
+    let token = world.token(&[
+        "--sub",
+        "ci",
+        "--validity",
+        "1y",
+        "--pull",
+        "main",
+        "--push",
+        "main",
+    ]);
+
+    let gateway = world.serve().await;
+    let pushed = push(&gateway.url, &token, &nar).await;
+    assert_eq!(pushed.status(), 200, "{:?}", pushed.text().await);
+    assert!(pull(&gateway.url).await == nar);
+    gateway.terminate();
+
+    let gateway = world.serve().await;
+    assert!(pull(&gateway.url).await == nar);
+    gateway.kill();
+
+    world.remove_index();
+    let gateway = world.serve().await;
+    assert!(pull(&gateway.url).await == nar);
+    let again: Value = push(&gateway.url, &token, &nar).await.json().await.unwrap();
+    assert_eq!(again["kind"], "Deduplicated");
+    gateway.terminate();
+
+    let said = world.run(&["rebuild"]);
+    assert!(said.contains("made the index again"), "{said}");
+    let gateway = world.serve().await;
+    assert!(pull(&gateway.url).await == nar);
+    gateway.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rs256_tokens_of_the_key_work_and_others_do_not() {
+    let world = World::new("rs256").await;
+    let nar = hello();
+    let gateway = world.serve().await;
+    let flags = ["--sub", "ci", "--validity", "1h", "--push", "*"];
+    let pushed = push(&gateway.url, &world.token(&flags), &nar).await;
+    assert_eq!(pushed.status(), 200, "{:?}", pushed.text().await);
+    world.new_token_key();
+    let refused = push(&gateway.url, &world.token(&flags), &nar).await;
+    assert_eq!(refused.status(), 401);
+    let refused: Value = refused.json().await.unwrap();
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains("not signed by this gateway's key")
+    );
+    gateway.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_on_the_same_port_says_so_in_one_line() {
+    let world = World::new("hs256").await;
+    let gateway = world.serve().await;
+    let said = world.fail(
+        &["serve"],
+        &[("listen: 127.0.0.1:0", &format!("listen: {}", gateway.addr))],
+    );
+    assert!(
+        said.contains(&format!("cannot listen on {}", gateway.addr)),
+        "{said}"
+    );
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    gateway.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_is_checked_without_serving() {
+    let world = World::new("hs256").await;
+    let said = world.run(&["check-config"]);
+    assert!(said.contains("is good"), "{said}");
+    let said = world.fail(&["check-config"], &[("bucket:", "bukcet:")]);
+    assert!(said.contains("s3: unknown field `bukcet`"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}

@@ -1,0 +1,193 @@
+//! Starts the program, with a Garage and a folder of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hayloft_garage_fixture::{BUCKET, Garage, REGION};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hayloft-gateway");
+
+pub(crate) struct World {
+    _garage: Garage,
+    dir: tempfile::TempDir,
+    tokens: &'static str,
+}
+
+/// A gateway that runs. Killed when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) addr: String,
+    pub(crate) url: String,
+}
+
+impl World {
+    /// `tokens` is `hs256` or `rs256`.
+    pub(crate) async fn new(tokens: &'static str) -> Self {
+        let garage = Garage::start(1).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).unwrap();
+        fs::write(at("cluster.key"), format!("hlk1:{}\n", STANDARD.encode(key))).unwrap();
+        fs::write(at("s3-secret"), garage.secret_access_key()).unwrap();
+        let text = format!(
+            "listen: 127.0.0.1:0
+stateDir: {dir}/state
+keyFile: {dir}/cluster.key
+s3:
+  endpoints: [{endpoint}]
+  region: {REGION}
+  bucket: {BUCKET}
+  accessKeyId: {access_key_id}
+  secretAccessKeyFile: {dir}/s3-secret
+tokens:
+  {tokens}SecretFile: {dir}/token-key
+cache: {{ memory: 16Mi }}
+caches:
+  - {{ name: main, public: true, priority: 30, retention: 90d }}
+",
+            dir = dir.path().display(),
+            endpoint = garage.endpoints()[0],
+            access_key_id = garage.access_key_id(),
+        );
+        fs::write(at("gateway.yaml"), text).unwrap();
+        let world = Self {
+            _garage: garage,
+            dir,
+            tokens,
+        };
+        world.new_token_key();
+        world
+    }
+
+    /// Writes another key for tokens; a gateway that runs keeps the one it read.
+    pub(crate) fn new_token_key(&self) {
+        let secret = if self.tokens == "hs256" {
+            let mut secret = [0; 40];
+            aws_lc_rs::rand::fill(&mut secret).unwrap();
+            secret.to_vec()
+        } else {
+            use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+            let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+            let der = STANDARD.encode(AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap().as_ref());
+            let lines: Vec<&str> = der
+                .as_bytes()
+                .chunks(64)
+                .map(|line| std::str::from_utf8(line).unwrap())
+                .collect();
+            let text = lines.join("\n");
+            format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n").into_bytes()
+        };
+        fs::write(self.dir.path().join("token-key"), STANDARD.encode(secret)).unwrap();
+    }
+
+    pub(crate) fn remove_index(&self) {
+        for entry in fs::read_dir(self.dir.path().join("state")).unwrap() {
+            let path = entry.unwrap().path();
+            if path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("index.sqlite")
+            {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("gateway.yaml")
+    }
+
+    fn command(args: &[&str], config: &Path) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(args).arg("--config").arg(config);
+        command
+    }
+
+    /// Runs a command that must succeed; what it says on standard output.
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        let output = Self::command(args, &self.config()).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command with a changed configuration that must fail; what it says on standard error besides its log.
+    pub(crate) fn fail(&self, args: &[&str], changes: &[(&str, &str)]) -> String {
+        let mut text = fs::read_to_string(self.config()).unwrap();
+        for (from, to) in changes {
+            assert!(text.contains(from));
+            text = text.replace(from, to);
+        }
+        let config = self.dir.path().join("changed.yaml");
+        fs::write(&config, text).unwrap();
+        let output = Self::command(args, &config)
+            .env("RUST_LOG", "off")
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{args:?} should fail");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    pub(crate) fn token(&self, flags: &[&str]) -> String {
+        self.run(&[&["token"], flags].concat()).trim().to_owned()
+    }
+
+    /// Starts the gateway and waits until it serves.
+    pub(crate) async fn serve(&self) -> Gateway {
+        let mut child = Self::command(&["serve", "--log-format", "json"], &self.config())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        });
+        let line = tokio::time::timeout(Duration::from_secs(60), line)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("said {line:?}"));
+        let addr = said["listening"].as_str().unwrap().to_owned();
+        Gateway {
+            child,
+            url: format!("http://{addr}/"),
+            addr,
+        }
+    }
+}
+
+impl Gateway {
+    /// Asks it to stop; it must, soon and well.
+    pub(crate) fn terminate(mut self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        let begin = Instant::now();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+        assert!(begin.elapsed() < Duration::from_secs(9), "{:?}", begin.elapsed());
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
