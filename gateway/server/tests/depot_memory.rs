@@ -1,6 +1,8 @@
 //! Memory does not grow with the size of a NAR. Alone in its process, for it looks at that process.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "depot/common.rs"]
+#[expect(dead_code, reason = "the other tests of the depot use more of it")]
 mod common;
 
 use std::time::Instant;

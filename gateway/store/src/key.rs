@@ -189,7 +189,7 @@ mod tests {
             epoch: EpochId { number, instance },
             seq,
         };
-        let mut places = vec![
+        let mut places = [
             place(1, 9, 300),
             place(1, 9, 2),
             place(2, 1, 1),

@@ -245,9 +245,9 @@ impl Office {
                     step = term.step(input);
                     put.map_err(|error| sentence(&error))
                 }
-                Step::Look => match highest_epoch(&self.store).await {
-                    Ok(highest) => {
-                        step = term.step(Input::Looked(highest.unwrap_or(term.epoch())));
+                Step::Look => match highest_epoch(&self.store, Some(term.epoch())).await {
+                    Ok(newer) => {
+                        step = term.step(Input::Looked(newer.unwrap_or(term.epoch())));
                         Ok(())
                     }
                     Err(error) => {
@@ -322,9 +322,14 @@ async fn gather(requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     group
 }
 
-/// The highest epoch that anybody claims.
-pub(super) async fn highest_epoch(store: &SharedStore) -> Result<Option<EpochId>, ObjectError> {
-    let keys = list_all(store.as_ref(), ObjectKey::EPOCHS, None).await?;
+/// The highest epoch that anybody claims, of those above `above`.
+pub(super) async fn highest_epoch(
+    store: &SharedStore,
+    above: Option<EpochId>,
+) -> Result<Option<EpochId>, ObjectError> {
+    // Keys sort as epochs do.
+    let after = above.map(|epoch| ObjectKey::Epoch(epoch).to_string());
+    let keys = list_all(store.as_ref(), ObjectKey::EPOCHS, after.as_deref()).await?;
     Ok(keys
         .iter()
         .filter_map(|key| match ObjectKey::parse(key) {

@@ -100,7 +100,7 @@ pub(super) async fn follow(
 
 /// Claims an epoch above all others. From then on nothing of an older one is acknowledged.
 pub(super) async fn claim(store: &SharedStore, random: &Random) -> Result<EpochId, OpenError> {
-    let highest = highest_epoch(store).await.map_err(OpenError::Bucket)?;
+    let highest = highest_epoch(store, None).await.map_err(OpenError::Bucket)?;
     let epoch = EpochId {
         number: highest.map_or(0, |epoch| epoch.number) + 1,
         instance: u64::from_le_bytes(random.bytes()),

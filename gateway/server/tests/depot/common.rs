@@ -50,6 +50,11 @@ impl World {
 
     /// Opens a gateway's depot and makes the cache `main`, unless it is there.
     pub(crate) async fn open(&self, folder: &str) -> Depot {
+        self.open_at(folder, 0).await
+    }
+
+    /// As [`World::open`], on a host where this node is the nearest.
+    pub(crate) async fn open_at(&self, folder: &str, nearest: usize) -> Depot {
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).unwrap();
         #[expect(
@@ -60,7 +65,9 @@ impl World {
             clock: Arc::new(jiff::Timestamp::now),
             seed,
         };
-        let depot = Depot::open(self.config(folder), effects).await.unwrap();
+        let mut config = self.config(folder);
+        config.s3.endpoints.rotate_left(nearest);
+        let depot = Depot::open(config, effects).await.unwrap();
         if depot.cache(&main_cache()).await.unwrap().is_none() {
             let cache = NewCache {
                 name: main_cache(),

@@ -26,7 +26,7 @@ async fn sixteen_uploads_at_once_come_back_and_a_lost_index_is_made_again() {
     let bytes: u64 = samples.iter().map(|sample| sample.info.nar_size).sum();
     println!("pushed {} MB in {:?}", bytes / 1_000_000, start.elapsed());
     all(&samples, 8, async |sample| {
-        assert!(sample.pull(&depot).await.unwrap())
+        assert!(sample.pull(&depot).await.unwrap());
     })
     .await;
     let hashes: Vec<_> = samples.iter().map(|sample| sample.info.store_path_hash).collect();
@@ -64,7 +64,7 @@ async fn sixteen_uploads_at_once_come_back_and_a_lost_index_is_made_again() {
         key
     );
     all(&samples, 8, async |sample| {
-        assert!(sample.pull(&depot).await.unwrap())
+        assert!(sample.pull(&depot).await.unwrap());
     })
     .await;
     let rebuilt = depot::rebuild(&world.config("elsewhere")).await.unwrap();

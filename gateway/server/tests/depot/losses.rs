@@ -1,6 +1,6 @@
 //! Objects and hosts that vanish.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hayloft_server::depot::ReadError;
 use hayloft_store::object::ObjectStore as _;
@@ -46,7 +46,7 @@ async fn a_host_that_dies_during_pushes_and_pulls_is_not_noticed() {
         sample.push(&depot).await.unwrap();
     });
     let pulls = all(&there, 4, async |sample| {
-        assert!(sample.pull(&depot).await.unwrap())
+        assert!(sample.pull(&depot).await.unwrap());
     });
     // The nearest endpoint is the one that dies.
     let garage = &mut world.garage;
@@ -60,7 +60,7 @@ async fn a_host_that_dies_during_pushes_and_pulls_is_not_noticed() {
     .await
     .expect("pushes and pulls ended");
     all(&new, 4, async |sample| {
-        assert!(sample.pull(&depot).await.unwrap())
+        assert!(sample.pull(&depot).await.unwrap());
     })
     .await;
     assert!(depot.healthy().await);
@@ -68,8 +68,67 @@ async fn a_host_that_dies_during_pushes_and_pulls_is_not_noticed() {
     // The next start does not need the dead host either.
     let depot = world.open("b").await;
     all(&new, 4, async |sample| {
-        assert!(sample.pull(&depot).await.unwrap())
+        assert!(sample.pull(&depot).await.unwrap());
     })
     .await;
     depot.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_hangs_holds_nobody_up_for_long() {
+    let world = World::start(3).await;
+    let depot = world.open("a").await;
+    let samples: Vec<Sample> = (1..=6).map(|n| Sample::new(n, 500_000)).collect();
+    samples[0].push(&depot).await.unwrap();
+    let pid = i32::try_from(world.garage.pid(0).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let start = Instant::now();
+    for sample in &samples[1..] {
+        sample.push(&depot).await.unwrap();
+        assert!(sample.pull(&depot).await.unwrap());
+    }
+    println!(
+        "five pushes and pulls with a hanging endpoint took {:?}",
+        start.elapsed()
+    );
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    depot.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_at_one_host_shows_what_was_written_at_another() {
+    // The second look depends on it.
+    let world = World::start(3).await;
+    let at = |i: usize| {
+        let mut config = world.s3();
+        config.endpoints = vec![config.endpoints[i].clone()];
+        S3Store::new(&config)
+    };
+    let (writer, readers) = (at(0), [at(1), at(2)]);
+    for n in 0..40 {
+        let key = format!("epoch/{n:016x}-0000000000000001");
+        writer.put(&key, "x".into()).await.unwrap();
+        for reader in &readers {
+            let keys = list_all(reader, "epoch/", None).await.unwrap();
+            assert_eq!(keys.last(), Some(&key));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_gateways_at_different_hosts_only_the_newer_writes() {
+    let world = World::start(3).await;
+    let old = world.open("old").await;
+    Sample::new(1, 1000).push(&old).await.unwrap();
+    let new = world.open_at("new", 2).await;
+    let late = Sample::new(2, 1000);
+    assert!(late.push(&old).await.is_err());
+    assert!(!old.healthy().await);
+    assert!(!late.pull(&new).await.unwrap());
+    late.push(&new).await.unwrap();
+    assert!(Sample::new(1, 1000).pull(&new).await.unwrap());
+    old.close().await;
+    new.close().await;
 }

@@ -1,4 +1,5 @@
 //! The depot on real Garage.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 mod contents;

@@ -270,7 +270,7 @@ mod tests {
         };
         let create = Record::CacheCreated(cache("main"));
         assert!(matches!(
-            group.admit(&[create.clone()], &facts),
+            group.admit(std::slice::from_ref(&create), &facts),
             Err(Refusal::CacheExists(_))
         ));
         group

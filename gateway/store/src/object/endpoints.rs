@@ -1,23 +1,15 @@
-//! Which endpoint to ask: nearest first, and not again for a while those that just failed.
+//! Which endpoint to ask: nearest first, and those that failed last, until a probe says that they answer again.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-const FIRST_REST: Duration = Duration::from_millis(500);
-const LONGEST_REST: Duration = Duration::from_secs(20);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Health {
-    failures: u32,
-    rests_until: Option<Instant>,
-}
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// The health of endpoints, by their place in the configuration.
 #[derive(Debug)]
 pub struct Endpoints {
-    health: Mutex<Vec<Health>>,
+    failed: Mutex<Vec<bool>>,
 }
 
 impl Endpoints {
@@ -25,43 +17,53 @@ impl Endpoints {
     #[must_use]
     pub fn new(count: usize) -> Self {
         Self {
-            health: Mutex::new(vec![Health::default(); count]),
+            failed: Mutex::new(vec![false; count]),
         }
     }
 
-    /// The order to try them in now: the well ones as configured, then the resting ones, the longest rested
-    /// first, so that something is tried when all are bad.
+    /// The order to try them in now: the well ones as configured, then the failed ones, so that something is
+    /// tried when all have failed.
     #[must_use]
-    pub fn order(&self, now: Instant) -> Vec<usize> {
-        let health = self.lock();
-        let mut order: Vec<usize> = (0..health.len()).collect();
-        order.sort_by_key(|&i| health[i].rests_until.filter(|until| *until > now));
+    pub fn order(&self) -> Vec<usize> {
+        let failed = self.lock();
+        let mut order: Vec<usize> = (0..failed.len()).collect();
+        order.sort_by_key(|&i| failed[i]);
         order
     }
 
     /// An endpoint answered.
     pub fn succeeded(&self, index: usize) {
-        if let Some(health) = self.lock().get_mut(index) {
-            *health = Health::default();
+        if let Some(failed) = self.lock().get_mut(index) {
+            *failed = false;
         }
     }
 
-    /// An endpoint failed: it rests, longer each time. `jitter` is from 0 to 1.
-    pub fn failed(&self, index: usize, now: Instant, jitter: f64) {
-        if let Some(health) = self.lock().get_mut(index) {
-            let rest = FIRST_REST
-                .saturating_mul(1 << health.failures.min(6))
-                .min(LONGEST_REST);
-            health.failures = health.failures.saturating_add(1);
-            health.rests_until = Some(now + rest.mul_f64(jitter.clamp(0.0, 1.0).mul_add(0.5, 0.75)));
-        }
+    /// An endpoint failed. Says whether it was well before, so that one probe is begun for it.
+    #[must_use]
+    pub fn failed(&self, index: usize) -> bool {
+        self.lock()
+            .get_mut(index)
+            .is_some_and(|failed| !std::mem::replace(failed, true))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Health>> {
-        self.health
+    /// Whether an endpoint is thought well.
+    #[must_use]
+    pub fn is_well(&self, index: usize) -> bool {
+        self.lock().get(index).is_some_and(|failed| !failed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<bool>> {
+        self.failed
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// How long to wait before the `n`th probe of a failed endpoint. `jitter` is from 0 to 1.
+#[must_use]
+pub fn pause(n: u32, jitter: f64) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(1 << n.min(8)).min(LONGEST_PAUSE);
+    pause.mul_f64(jitter.clamp(0.0, 1.0).mul_add(0.5, 0.75))
 }
 
 #[cfg(test)]
@@ -69,27 +71,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_endpoint_is_asked_last_until_it_has_rested() {
+    fn a_failed_endpoint_is_asked_last_until_it_answers() {
         let endpoints = Endpoints::new(3);
-        let now = Instant::now();
-        endpoints.failed(0, now, 0.5);
-        assert_eq!(endpoints.order(now), [1, 2, 0]);
-        assert_eq!(endpoints.order(now + Duration::from_secs(1)), [0, 1, 2]);
-        endpoints.failed(0, now, 0.5);
-        assert_eq!(endpoints.order(now + Duration::from_millis(900)), [1, 2, 0]);
+        assert!(endpoints.failed(0));
+        assert_eq!(endpoints.order(), [1, 2, 0]);
+        assert!(!endpoints.is_well(0));
         endpoints.succeeded(0);
-        assert_eq!(endpoints.order(now), [0, 1, 2]);
+        assert_eq!(endpoints.order(), [0, 1, 2]);
     }
 
     #[test]
-    fn when_all_are_bad_all_are_still_tried() {
-        let endpoints = Endpoints::new(2);
-        let now = Instant::now();
-        for _ in 0..40 {
-            endpoints.failed(0, now, 1.0);
-        }
-        endpoints.failed(1, now, 1.0);
-        assert_eq!(endpoints.order(now), [1, 0]);
-        assert_eq!(endpoints.order(now + LONGEST_REST * 2), [0, 1]);
+    fn one_probe_is_begun_for_a_failed_endpoint() {
+        let endpoints = Endpoints::new(1);
+        assert!(endpoints.failed(0));
+        assert!(!endpoints.failed(0));
+        assert_eq!(endpoints.order(), [0]);
+        endpoints.succeeded(0);
+        assert!(endpoints.failed(0));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        assert!(pause(0, 0.5) < Duration::from_secs(1));
+        assert!(pause(100, 1.0) <= LONGEST_PAUSE * 2);
     }
 }

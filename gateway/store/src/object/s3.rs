@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -24,14 +25,16 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
-use super::endpoints::Endpoints;
+use super::endpoints::{self, Endpoints};
 use super::{Answer, Cause, ObjectError, ObjectStore, Page};
 
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long an endpoint may take to begin an answer to a read or a listing before the next is asked.
 const FIRST_BYTE: Duration = Duration::from_secs(5);
 /// What a transfer is given besides its size.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
+/// How long an endpoint that failed may take to show that it answers again.
+const PROBE: Duration = Duration::from_secs(3);
 /// The slowest transfer that is waited for, in bytes a second.
 const SLOWEST: u64 = 512 * 1024;
 /// How often all endpoints are tried in turn.
@@ -73,7 +76,7 @@ struct Endpoint {
 pub struct S3Store {
     bucket: String,
     endpoints: Vec<Endpoint>,
-    health: Endpoints,
+    health: Arc<Endpoints>,
     jitter: RandomState,
 }
 
@@ -143,7 +146,7 @@ impl S3Store {
         Self {
             bucket: config.bucket.clone(),
             endpoints,
-            health: Endpoints::new(config.endpoints.len()),
+            health: Arc::new(Endpoints::new(config.endpoints.len())),
             jitter: RandomState::new(),
         }
     }
@@ -170,7 +173,7 @@ impl S3Store {
                 )
                 .await;
             }
-            for index in self.health.order(Instant::now()) {
+            for index in self.health.order() {
                 let Some(endpoint) = self.endpoints.get(index) else {
                     continue;
                 };
@@ -192,7 +195,10 @@ impl S3Store {
                     Err(_) => format!("{} gave no answer within {limit:?}", endpoint.url).into(),
                 };
                 tracing::debug!(endpoint = endpoint.url, what, key, cause = %cause, "failed");
-                self.health.failed(index, Instant::now(), self.dice(round));
+                if self.health.failed(index) {
+                    tracing::warn!(endpoint = endpoint.url, cause = %cause, "an S3 endpoint failed and is asked last");
+                    self.probe(index, endpoint);
+                }
                 last = Some(cause);
             }
             // When every endpoint that answers refuses, asking again changes nothing.
@@ -210,6 +216,29 @@ impl S3Store {
                 source: "no endpoint is configured".into(),
             },
         })
+    }
+
+    /// Asks a failed endpoint now and then, in the background, until it answers: a request of a client must not
+    /// wait for a host that hangs. Ends with the store.
+    fn probe(&self, index: usize, endpoint: &Endpoint) {
+        let health = Arc::downgrade(&self.health);
+        let (client, bucket, url) = (endpoint.client.clone(), self.bucket.clone(), endpoint.url.clone());
+        let jitter = self.dice(0);
+        tokio::spawn(async move {
+            for n in 0.. {
+                tokio::time::sleep(endpoints::pause(n, jitter)).await;
+                let request = client.list_objects_v2().bucket(&bucket).max_keys(1).send();
+                let answer = timeout(PROBE, request).await;
+                let Some(health) = health.upgrade() else { return };
+                if matches!(answer, Ok(Ok(_))) {
+                    tracing::info!(endpoint = url, "an S3 endpoint answers again");
+                    health.succeeded(index);
+                }
+                if health.is_well(index) {
+                    return;
+                }
+            }
+        });
     }
 
     /// A number from 0 to 1 that nothing depends on but when a retry happens.
@@ -259,6 +288,7 @@ fn transfer(bytes: u64) -> Duration {
     GRACE + Duration::from_secs(bytes / SLOWEST)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failure<E>(error: SdkError<E, HttpResponse>) -> Failure
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hayloft_index::{Index, KnownFrame};
 use hayloft_store::Digest;
-use hayloft_store::frame::{Frame, FrameEncoder};
+use hayloft_store::frame::{Frame, FrameEncoder, FrameError};
 use hayloft_store::manifest::Manifest;
 
 use super::cutter::Part;
@@ -67,9 +67,9 @@ pub(super) async fn prepare(
                     } else {
                         let encoder = match &mut encoder {
                             Some(encoder) => encoder,
-                            None => encoder.insert(FrameEncoder::new().map_err(broken)?),
+                            None => encoder.insert(FrameEncoder::new().map_err(|e| broken(&e))?),
                         };
-                        let frame = encoder.encode(id, &bytes).map_err(broken)?;
+                        let frame = encoder.encode(id, &bytes).map_err(|e| broken(&e))?;
                         made.insert(id, known_frame(&frame));
                         Ready::New(frame)
                     }
@@ -86,7 +86,7 @@ pub(super) async fn prepare(
     }
 }
 
-fn broken(error: hayloft_store::frame::FrameError) -> UploadError {
+fn broken(error: &FrameError) -> UploadError {
     tracing::error!(error = %error, "a frame could not be made");
     UploadError::Unavailable(error.to_string())
 }
