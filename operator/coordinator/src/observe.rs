@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hayloft_api::agent::{AdminAddress, GARAGE_UNIT, GATEWAY_UNIT, HostReport};
-use hayloft_api::{Bytes, Document, HostName, NodeId, Secret};
+use hayloft_api::{Bytes, Document, Generation, HostName, NodeId, Secret};
 use hayloft_engine::{
     Access, BucketFacts, ClusterFacts, HostFacts, HostPlan, LayoutFacts, NodeFacts, NodeRole, ReportFacts,
     RoleChange, Snapshot, Staged,
@@ -49,7 +49,7 @@ pub(crate) struct Memory {
     pub(crate) heard: BTreeMap<HostName, Heard>,
     pub(crate) remembered: BTreeMap<HostName, Remembered>,
     pub(crate) ready_since: BTreeMap<HostName, Timestamp>,
-    pub(crate) told: BTreeMap<HostName, HostPlan>,
+    pub(crate) told: BTreeMap<HostName, (Generation, HostPlan)>,
     pub(crate) attempt: Option<Attempt>,
     pub(crate) bucket_made: bool,
     clients: BTreeMap<HostName, (AdminAddress, Client)>,
@@ -118,6 +118,19 @@ pub(crate) async fn hear(
             continue;
         }
         let id = report.garage_id;
+        // An agent that started anew has another link, on which nothing was said yet.
+        let said = link
+            .desired
+            .borrow()
+            .as_ref()
+            .map(|desired| desired.generation.clone());
+        if memory
+            .told
+            .get(name)
+            .is_some_and(|(generation, _)| Some(generation) != said.as_ref())
+        {
+            memory.told.remove(name);
+        }
         memory.heard.insert(
             name.clone(),
             Heard {
@@ -417,7 +430,7 @@ pub(crate) fn snapshot(
             left: remembered.and_then(|host| host.left),
             agent: heard.is_some_and(|heard| heard.agent),
             report: heard.map(report_facts),
-            told: memory.told.get(&name).cloned(),
+            told: memory.told.get(&name).map(|(_, plan)| plan.clone()),
         };
         hosts.insert(name, facts);
     }

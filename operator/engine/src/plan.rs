@@ -78,6 +78,3 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
     plan
 }
-
-#[cfg(test)]
-mod tests;

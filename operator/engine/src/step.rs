@@ -249,10 +249,10 @@ impl fmt::Display for WaitsFor {
             Self::GarageUp { hosts } => write!(f, "Garage to be up on {}", list(hosts)),
             Self::Observation => f.write_str("a member of Garage that answers"),
             Self::MoreHosts { have, need } => {
-                write!(f, "more storage hosts: {have} would remain, and {need} copies are declared")
+                write!(f, "more storage hosts: {have} could hold data, and {need} copies are declared")
             }
             Self::MoreZones { have, need } => {
-                write!(f, "storage hosts in more zones: {have} would remain, and {need} are declared")
+                write!(f, "storage hosts in more zones: they would be in {have}, and {need} are declared")
             }
             Self::JoinWindow { until } => write!(f, "other hosts that may join with it, until {until:.0}"),
             Self::Windows { windows } => write!(f, "the time of day at which data may move: {}", list(windows)),

@@ -1,0 +1,116 @@
+//! Whatever happens on the way, a cluster ends as declared, and no plan on the way breaks a rule.
+
+use crate::world::{World, document};
+use hayloft_api::Bytes;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// The document asks for so many hosts.
+    Declare(u8),
+    /// A host's pledge changes.
+    Pledge(u8, u8),
+    /// A host is switched off, or on again.
+    Off(u8),
+    On(u8),
+    /// The coordinator forgets all that it told.
+    Restart,
+    /// Time passes.
+    Pass(u8),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (3_u8..=6).prop_map(Event::Declare),
+        (1_u8..=6, 1_u8..=40).prop_map(|(n, gib)| Event::Pledge(n, gib)),
+        (1_u8..=6).prop_map(Event::Off),
+        (1_u8..=6).prop_map(Event::On),
+        Just(Event::Restart),
+        (1_u8..=200).prop_map(Event::Pass),
+    ]
+}
+
+fn happen(world: &mut World, event: &Event) {
+    match event {
+        Event::Declare(hosts) => {
+            let mut new = document(*hosts);
+            for host in &mut new.spec.hosts {
+                if let Some(old) = world.document.host(&host.name) {
+                    host.pledge = old.pledge;
+                }
+            }
+            world.document = new;
+            for n in 1..=*hosts {
+                if !world.snapshot.hosts.contains_key(&crate::world::name(n)) {
+                    world.starts(n);
+                }
+            }
+        }
+        Event::Pledge(n, gib) => {
+            let at = usize::from(*n - 1);
+            if let Some(host) = world.document.spec.hosts.get_mut(at) {
+                host.pledge = Some(Bytes::gib(u64::from(*gib)));
+            }
+        }
+        Event::Off(n) if world.alive.contains(&crate::world::name(*n)) => world.ends(*n),
+        Event::On(n) if world.snapshot.hosts.contains_key(&crate::world::name(*n)) => world.returns(*n),
+        Event::Off(_) | Event::On(_) => {}
+        Event::Restart => {
+            for facts in world.snapshot.hosts.values_mut() {
+                facts.told = None;
+            }
+            world.snapshot.started = world.snapshot.now;
+        }
+        Event::Pass(seconds) => world.passes(i64::from(*seconds)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_plan_breaks_a_rule_and_all_ends_as_declared(
+        events in prop::collection::vec((event(), 0_u8..6), 0..30),
+    ) {
+        let mut world = World::declared(3);
+        (1..=3).for_each(|n| world.starts(n));
+        for (event, rounds) in &events {
+            happen(&mut world, event);
+            // `World::plan` holds every plan before the second judge.
+            (0..*rounds).for_each(|_| drop(world.round()));
+        }
+        for n in 1..=6 {
+            if world.snapshot.hosts.contains_key(&crate::world::name(n)) {
+                world.returns(n);
+            }
+        }
+        world.passes(300);
+        world.converge(60);
+        let plan = world.plan();
+        prop_assert!(plan.steps.is_empty(), "still acting:\n{plan}");
+        for host in &world.document.spec.hosts {
+            let id = world.snapshot.hosts[&host.name].id.unwrap();
+            let role = world.layout.roles.get(&id);
+            prop_assert!(role.is_some(), "{} has no role:\n{plan}", host.name);
+            prop_assert_eq!(role.unwrap().capacity, host.pledge.map(|pledge| pledge.0));
+        }
+        let gateway = world.snapshot.hosts[&crate::world::name(1)].report.as_ref().unwrap().gateway_runs;
+        prop_assert!(gateway, "no gateway:\n{plan}");
+        // What still waits is proof of placement, and nothing else.
+        for waiting in &plan.waiting {
+            let text = waiting.to_string();
+            prop_assert!(text.contains("proof that all data"), "{text}");
+        }
+        let versions = &world.versions;
+        prop_assert!(versions.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+    }
+
+    #[test]
+    fn planning_is_deterministic_and_carrying_out_settles(hosts in 3_u8..=6) {
+        let mut world = World::converged(hosts);
+        prop_assert_eq!(world.look(), world.look());
+        prop_assert_eq!(&world.versions, &[1]);
+        world.converge(20);
+        prop_assert_eq!(&world.versions, &[1]);
+    }
+}

@@ -1,0 +1,238 @@
+//! The second judge sees what a faulty plan would break. Every rule has a plan that breaks it.
+
+use std::collections::BTreeMap;
+
+use crate::world::{World, document, id, name};
+use hayloft_api::{Bytes, NodeId};
+use hayloft_engine::{
+    Forecast, HostPlan, NodeForecast, NodeRole, Objection, Plan, Planned, Reason, RoleChange, Staged, Step,
+    check, judge_forecast,
+};
+
+fn role(n: u8) -> RoleChange {
+    RoleChange::Assign(NodeRole {
+        zone: format!("zone-{n}"),
+        capacity: Some(10 << 30),
+        tags: vec![format!("host-{n}")],
+    })
+}
+
+fn change(version: u64, roles: impl IntoIterator<Item = (u8, RoleChange)>) -> Step {
+    let roles: BTreeMap<NodeId, RoleChange> = roles.into_iter().map(|(n, change)| (id(n), change)).collect();
+    Step::ChangeLayout {
+        through: name(1),
+        version,
+        roles,
+        zone_redundancy: None,
+    }
+}
+
+fn judge(world: &World, steps: impl IntoIterator<Item = Step>) -> Vec<Objection> {
+    let steps = steps
+        .into_iter()
+        .map(|step| Planned {
+            step,
+            reason: Reason::Missing,
+        })
+        .collect();
+    check(
+        &world.document,
+        &world.snapshot,
+        &Plan {
+            steps,
+            waiting: vec![],
+        },
+    )
+}
+
+/// Four hosts, of which the document declares three.
+fn four() -> World {
+    let mut world = World::converged(4);
+    world.document = document(3);
+    world
+}
+
+#[test]
+fn a_good_removal_is_not_objected_to() {
+    assert_eq!(judge(&four(), [change(2, [(4, RoleChange::Remove)])]), []);
+}
+
+#[test]
+fn one_version_at_a_time_and_the_next_one() {
+    let world = four();
+    let twice = [
+        change(2, [(4, RoleChange::Remove)]),
+        change(2, [(4, RoleChange::Remove)]),
+    ];
+    assert_eq!(judge(&world, twice), [Objection::SeveralVersions(2)]);
+    let skipped = judge(&world, [change(3, [(4, RoleChange::Remove)])]);
+    assert_eq!(skipped, [Objection::WrongVersion { planned: 3, next: 2 }]);
+}
+
+#[test]
+fn nothing_is_applied_blindly_or_while_a_version_is_in_flight() {
+    let mut world = four();
+    world.layout.settled = false;
+    world.observe();
+    assert_eq!(
+        judge(&world, [change(2, [(4, RoleChange::Remove)])]),
+        [Objection::InFlight(1)]
+    );
+    world.snapshot.cluster = None;
+    assert_eq!(
+        judge(&world, [change(2, [(4, RoleChange::Remove)])]),
+        [Objection::Blind]
+    );
+}
+
+#[test]
+fn nothing_is_applied_while_a_role_holder_is_down_unless_that_one_goes() {
+    let mut world = four();
+    world.ends(3);
+    world.observe();
+    let objections = judge(&world, [change(2, [(4, RoleChange::Remove)])]);
+    assert_eq!(objections, [Objection::HolderDown("host-3".into())]);
+    let mut world = four();
+    world.ends(4);
+    world.layout.settled = false;
+    world.observe();
+    assert_eq!(judge(&world, [change(2, [(4, RoleChange::Remove)])]), []);
+}
+
+#[test]
+fn a_role_goes_only_to_a_node_that_is_up() {
+    let mut world = World::converged(3);
+    world.document = document(4);
+    world.observe();
+    assert_eq!(
+        judge(&world, [change(2, [(4, role(4))])]),
+        [Objection::JoinerDown(id(4).short())]
+    );
+}
+
+#[test]
+fn what_others_staged_is_neither_applied_nor_reverted() {
+    let mut world = four();
+    world.layout.staged = Staged {
+        roles: [(id(2), RoleChange::Remove)].into(),
+        zone_redundancy: None,
+    };
+    world.observe();
+    assert_eq!(
+        judge(&world, [change(2, [(4, RoleChange::Remove)])]),
+        [Objection::ForeignStaging]
+    );
+    assert_eq!(
+        judge(&world, [Step::RevertStaging { through: name(1) }]),
+        [Objection::RevertsForeign]
+    );
+    world.snapshot.staged_by_us = Some(world.layout.staged.clone());
+    assert_eq!(judge(&world, [Step::RevertStaging { through: name(1) }]), []);
+}
+
+#[test]
+fn copies_and_zones_are_never_too_few() {
+    let mut world = four();
+    let objections = judge(
+        &world,
+        [change(2, [(4, RoleChange::Remove), (3, RoleChange::Remove)])],
+    );
+    assert!(objections.contains(&Objection::SeveralRemovals(2)));
+    assert!(objections.contains(&Objection::TooFewHosts { have: 2, need: 3 }));
+    assert!(objections.contains(&Objection::RemovesDeclared(name(3))));
+    world.document.spec.hosts[2].zone = "zone-2".parse().unwrap();
+    let objections = judge(&world, [change(2, [(3, role(2)), (4, role(1))])]);
+    assert_eq!(objections, [Objection::TooFewZones { have: 2, need: 3 }]);
+}
+
+#[test]
+fn a_second_leaver_waits_for_proof() {
+    let mut world = World::converged(5);
+    world.document = document(3);
+    world.converge(10);
+    let gone = if world.layout.roles.contains_key(&id(5)) {
+        (5, 4)
+    } else {
+        (4, 5)
+    };
+    let objections = judge(
+        &world,
+        [change(world.layout.version + 1, [(gone.0, RoleChange::Remove)])],
+    );
+    assert_eq!(objections, [Objection::RemovalUnproven(name(gone.1))]);
+}
+
+#[test]
+fn a_host_that_holds_data_is_never_told_to_stop_garage() {
+    let mut world = four();
+    let stop = |n| Step::Desire {
+        host: name(n),
+        plan: HostPlan::default(),
+    };
+    assert_eq!(judge(&world, [stop(4)]), [Objection::StopsHolder(name(4))]);
+    world.converge(10);
+    assert!(!world.layout.roles.contains_key(&id(4)));
+    assert_eq!(judge(&world, [stop(4)]), [Objection::StopsHolder(name(4))]);
+    world.snapshot.cluster = None;
+    assert_eq!(judge(&world, [stop(2)]), [Objection::StopsHolder(name(2))]);
+}
+
+#[test]
+fn all_writes_go_through_one_member() {
+    let world = four();
+    let steps = [
+        Step::EnsureKey { through: name(1) },
+        Step::EnsureBucket { through: name(2) },
+    ];
+    assert_eq!(
+        judge(&world, steps),
+        [Objection::SeveralWriters([name(1), name(2)].into())]
+    );
+}
+
+#[test]
+fn a_preview_that_lowers_redundancy_or_overflows_a_disk_is_refused() {
+    let mut world = World::converged(3);
+    let good = Forecast {
+        replication_factor: 3,
+        zone_redundancy: 3,
+        tiny_partitions: false,
+        nodes: [(
+            id(2),
+            NodeForecast {
+                partitions: 256,
+                incoming: 128,
+            },
+        )]
+        .into(),
+    };
+    assert_eq!(judge_forecast(&world.document, &world.snapshot, &good), []);
+    let bad = Forecast {
+        zone_redundancy: 2,
+        tiny_partitions: true,
+        ..good.clone()
+    };
+    assert_eq!(
+        judge_forecast(&world.document, &world.snapshot, &bad),
+        [
+            Objection::ForecastZones {
+                forecast: 2,
+                declared: 3
+            },
+            Objection::ForecastTiny
+        ]
+    );
+    // 100 GiB, of which 90 are free and 10 reserved; half of 200 GiB would come.
+    if let Some(bucket) = &mut world.access.bucket {
+        bucket.bytes = Bytes::gib(200);
+    }
+    world.observe();
+    assert_eq!(
+        judge_forecast(&world.document, &world.snapshot, &good),
+        [Objection::DoesNotFit {
+            host: name(2),
+            incoming: 100 << 30,
+            room: 80 << 30
+        }]
+    );
+}
