@@ -16,7 +16,7 @@ use crate::{NarHash, StorePath};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// There is no `name:` in front, or the name is empty or holds blanks.
-    #[error("it must be \"<name>:<base64>\", the name without blanks and colons")]
+    #[error("it must be \"<name>:<base64>\", the name at most 256 characters without blanks and colons")]
     Name,
     /// What follows is not base64.
     #[error("what follows the colon is not base64")]
@@ -249,7 +249,7 @@ fn split_key(text: &str) -> Result<(&str, Vec<u8>), KeyError> {
 
 fn check_key_name(name: &str) -> Result<(), KeyError> {
     let wrong = |c: char| c == ':' || c.is_control() || c.is_whitespace();
-    if name.is_empty() || name.contains(wrong) {
+    if name.is_empty() || name.len() > 256 || name.contains(wrong) {
         Err(KeyError::Name)
     } else {
         Ok(())

@@ -52,3 +52,25 @@ async fn log(request: Request<Body>, next: Next) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use hayloft_nixcache::api::ErrorBody;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_500_and_says_nothing_of_why() {
+        async fn broken() {
+            panic!("the inner text");
+        }
+        let router = around(Router::new().route("/", get(broken)));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+        let body: ErrorBody = serde_json::from_slice(&body).unwrap();
+        assert_eq!((body.code, &*body.error), (500, "InternalServerError"));
+        assert!(!body.message.contains("inner"), "{}", body.message);
+    }
+}

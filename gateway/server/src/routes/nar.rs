@@ -26,7 +26,6 @@ pub(super) async fn get(
         .path(&name, &hash)
         .await?
         .ok_or(Refusal::NoSuchObject)?;
-    let etag = HeaderValue::from_str(&format!("\"{}\"", entry.etag)).map_err(Refusal::internal)?;
 
     let mut headers = HeaderMap::new();
     visibility::mark(&access.cache, &mut headers);
@@ -35,28 +34,34 @@ pub(super) async fn get(
         HeaderValue::from_static("application/x-nix-nar"),
     );
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::ETAG, etag.clone());
-
-    let (status, range) = match asked_range(&request, &etag, entry.file_size) {
-        Asked::All => (StatusCode::OK, 0..entry.file_size),
-        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Asked::Nothing => return Ok(unsatisfiable(&entry, headers)),
-    };
-    if status == StatusCode::PARTIAL_CONTENT {
-        let text = format!("bytes {}-{}/{}", range.start, range.end - 1, entry.file_size);
-        headers.insert(header::CONTENT_RANGE, value(&text)?);
-    }
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    headers.insert(header::ETAG, value(&quoted(&entry.etag))?);
     if method == Method::HEAD {
-        return Ok((status, headers).into_response());
+        // Ranges are for GET only (RFC 9110 §14.2), and nothing need be opened to say how long the body is.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(entry.file_size));
+        return Ok(headers.into_response());
     }
-    let body = if status == StatusCode::OK {
-        access.depot.nar(&entry).await?
-    } else {
-        access.depot.nar_range(&entry, Some(range)).await?
+    let (status, body) = match asked_range(&request, &quoted(&entry.etag), entry.file_size) {
+        Asked::All => (StatusCode::OK, access.depot.nar(&entry).await?),
+        Asked::Nothing => return Ok(unsatisfiable(&entry, headers)),
+        Asked::Part(range) => {
+            let body = access.depot.nar_range(&entry, Some(range.clone())).await?;
+            if body.etag == entry.etag {
+                let text = format!("bytes {}-{}/{}", range.start, range.end - 1, body.total);
+                headers.insert(header::CONTENT_RANGE, value(&text)?);
+                (StatusCode::PARTIAL_CONTENT, body)
+            } else {
+                // The path was damaged and pushed again since it was looked up: its bytes are others now.
+                (StatusCode::OK, access.depot.nar(&entry).await?)
+            }
+        }
     };
+    headers.insert(header::ETAG, value(&quoted(&body.etag))?);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.length));
     Ok((status, headers, Body::from_stream(body.stream)).into_response())
+}
+
+fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
 }
 
 fn parse(name: &str, file: &str) -> Option<(CacheName, StorePathHash)> {
@@ -87,7 +92,7 @@ enum Asked {
 }
 
 /// One range of bytes (RFC 9110 §14). Several at once, other units and a stale `If-Range` get everything, as allowed.
-fn asked_range(request: &HeaderMap, etag: &HeaderValue, length: u64) -> Asked {
+fn asked_range(request: &HeaderMap, etag: &str, length: u64) -> Asked {
     if request.get(header::IF_RANGE).is_some_and(|wanted| wanted != etag) {
         return Asked::All;
     }
@@ -123,7 +128,7 @@ mod tests {
         if let Some(if_range) = if_range {
             headers.insert(header::IF_RANGE, HeaderValue::from_static(if_range));
         }
-        asked_range(&headers, &HeaderValue::from_static("\"tag\""), 100)
+        asked_range(&headers, "\"tag\"", 100)
     }
 
     #[test]

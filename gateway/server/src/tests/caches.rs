@@ -147,6 +147,11 @@ async fn bodies_that_are_wrong_are_told_apart() {
     let (status, _, message) = refusal(nothing).await;
     assert_eq!(status, 400);
     assert!(message.contains("No modifiable fields were set."), "{message}");
+    for names in [json!([""]), json!(["a b"]), json!(["a:b"]), json!(vec!["x"; 65])] {
+        let patch = json!({"upstream_cache_key_names": names});
+        let refused = send(&home, Method::PATCH, "/_api/v1/cache-config/public", &patch).await;
+        assert_eq!(refusal(refused).await.0, 400, "{patch}");
+    }
     let huge = json!({"upstream_cache_key_names": ["x".repeat(3 << 20)]});
     let refused = send(&home, Method::PATCH, "/_api/v1/cache-config/public", &huge).await;
     assert_eq!(refused.status(), 413);

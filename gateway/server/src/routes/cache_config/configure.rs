@@ -7,7 +7,7 @@ use hayloft_nixcache::api::{KeypairConfig, PatchCache, Retention};
 use hayloft_nixcache::token::Permissions;
 
 use super::super::extract::{ApiCache, json};
-use super::MAX_BODY;
+use super::{MAX_BODY, check_upstream_keys};
 use crate::auth::Caller;
 use crate::config::DeclaredCache;
 use crate::depot::{Cache, CachePatch, NewKey};
@@ -61,6 +61,9 @@ fn decide(
         upstream_cache_key_names,
         retention_period,
     } = asked;
+    if let Some(names) = &upstream_cache_key_names {
+        check_upstream_keys(names)?;
+    }
     let store_dir = store_dir.map(|dir| dir.to_string());
     let mut retention = match retention_period {
         None => None,

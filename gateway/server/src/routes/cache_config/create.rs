@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use hayloft_nixcache::api::{CreateCache, KeypairConfig};
 
 use super::super::extract::{ApiCache, json};
-use super::MAX_BODY;
+use super::{MAX_BODY, check_upstream_keys};
 use crate::auth::Caller;
 use crate::depot::NewCache;
 use crate::error::Refusal;
@@ -27,6 +27,7 @@ pub(in super::super) async fn create(
         priority,
         upstream_cache_key_names,
     } = json(&gateway, &headers, body, MAX_BODY).await?;
+    check_upstream_keys(&upstream_cache_key_names)?;
     depot
         .create_cache(NewCache {
             name,
