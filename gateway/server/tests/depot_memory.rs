@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "depot/common.rs"]
-#[expect(dead_code, reason = "the other tests of the depot use more of it")]
 mod common;
 
 use std::time::Instant;
@@ -30,7 +29,7 @@ async fn a_nar_of_400_megabytes_takes_a_fraction_of_that_in_memory() {
     println!("push: {} MB/s, peak {} MB", rate(SIZE, start), peak());
     let start = Instant::now();
     all(&big, 1, async |sample| {
-        assert!(sample.pull(&depot).await.unwrap())
+        assert!(sample.pull(&depot).await.unwrap());
     })
     .await;
     println!(

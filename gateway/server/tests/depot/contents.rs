@@ -91,6 +91,13 @@ async fn a_small_path_is_acknowledged_soon() {
         "a path of 2 kB is acknowledged after {:?} (median), {:?} (slowest)",
         times[10], times[19]
     );
+    let many: Vec<Sample> = (100..300).map(|n| Sample::new(n, 20_000)).collect();
+    let start = Instant::now();
+    all(&many, 8, async |sample| {
+        sample.push(&depot).await.unwrap();
+    })
+    .await;
+    println!("200 paths of 20 kB, 8 at once: {:?}", start.elapsed());
     // Far above what is measured, for machines that are busy with other things.
     assert!(times[10].as_millis() < 1000);
     depot.close().await;

@@ -107,14 +107,20 @@ async fn a_listing_at_one_host_shows_what_was_written_at_another() {
         S3Store::new(&config)
     };
     let (writer, readers) = (at(0), [at(1), at(2)]);
+    let (mut puts, mut lists) = (Duration::ZERO, Duration::ZERO);
     for n in 0..40 {
         let key = format!("epoch/{n:016x}-0000000000000001");
+        let start = Instant::now();
         writer.put(&key, "x".into()).await.unwrap();
+        puts += start.elapsed();
+        let start = Instant::now();
         for reader in &readers {
             let keys = list_all(reader, "epoch/", None).await.unwrap();
             assert_eq!(keys.last(), Some(&key));
         }
+        lists += start.elapsed();
     }
+    println!("a small write takes {:?}, a listing {:?}", puts / 40, lists / 80);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,14 @@
 //! Reads an upload's body in portions of bounded size.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 
 use crate::depot::error::{BoxError, UploadError};
 
+/// How long a client may send nothing: what its upload holds is taken from others.
+const SILENCE: Duration = Duration::from_secs(120);
 /// Bytes that go to a blocking thread at once.
 pub(super) const PORTION: usize = 512 * 1024;
 
@@ -34,7 +38,8 @@ where
         let mut portion = Vec::new();
         let mut size = 0;
         while size < PORTION && !self.ended {
-            match self.stream.next().await {
+            let next = tokio::time::timeout(SILENCE, self.stream.next()).await;
+            match next.map_err(|_| UploadError::Body(format!("nothing came for {SILENCE:?}").into()))? {
                 Some(Ok(bytes)) => {
                     size += bytes.len();
                     self.seen += bytes.len() as u64;
@@ -67,5 +72,53 @@ where
                 Some(Err(_)) | None => self.ended = true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn bytes(length: usize) -> Result<Bytes, BoxError> {
+        Ok(Bytes::from(vec![1; length]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_falls_silent_is_let_go() {
+        let stream = Box::pin(stream::iter([bytes(1000)]).chain(stream::pending()));
+        let mut body = Body::new(stream, 5000);
+        assert!(matches!(body.portion().await, Err(UploadError::Body(_))));
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_was_announced() {
+        let mut body = Body::new(stream::iter([bytes(1000), bytes(1)]), 1000);
+        let portion = body.portion().await;
+        assert!(matches!(
+            portion,
+            Err(UploadError::SizeMismatch {
+                actual: 1001,
+                more: true,
+                ..
+            })
+        ));
+    }
+
+    #[tokio::test]
+    async fn portions_are_bounded_and_the_last_is_empty() {
+        let stream = stream::iter((0..20).map(|_| bytes(100_000)));
+        let mut body = Body::new(stream, 2_000_000);
+        let mut total = 0;
+        loop {
+            let size: usize = body.portion().await.unwrap().iter().map(Bytes::len).sum();
+            if size == 0 {
+                break;
+            }
+            assert!(size < PORTION + 100_000);
+            total += size;
+        }
+        assert_eq!(total, 2_000_000);
     }
 }

@@ -247,3 +247,39 @@ async fn the_signing_key_is_not_in_the_bucket_in_the_clear() {
         );
     }
 }
+
+#[tokio::test]
+async fn uploads_that_are_given_up_half_way_leave_room_for_others() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    let big = sample(&hash(1), noise(1, 3_000_000));
+    for _ in 0..60 {
+        let silent = Box::pin(parts(&big.nar[..2_000_000], 100_000).chain(stream::pending()));
+        let upload = depot.upload(big.info.clone(), None, silent);
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(5), upload).await;
+    }
+    push(&depot, &big).await.unwrap();
+    assert_there(&depot, &big).await;
+}
+
+#[tokio::test]
+async fn a_push_while_the_bucket_is_away_fails_and_the_next_one_succeeds() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    let sample = sample(&hash(1), noise(1, 100_000));
+    world.bucket.set_down(true);
+    assert!(matches!(
+        push(&depot, &sample).await,
+        Err(UploadError::Unavailable(_))
+    ));
+    assert!(
+        depot
+            .path(&main(), &sample.info.store_path_hash)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    world.bucket.set_down(false);
+    push(&depot, &sample).await.unwrap();
+    assert_there(&depot, &sample).await;
+}
