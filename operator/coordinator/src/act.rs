@@ -175,11 +175,12 @@ impl Actor<'_> {
 
     fn desire(&mut self, host: &HostName, plan: &HostPlan) -> Result<(), ActError> {
         let link = self.links.get(host).ok_or_else(|| ActError::Gone(host.clone()))?;
-        let desired = desired(host, plan, self.store.secrets(), self.term.next());
+        let generation = self.term.next();
+        let desired = desired(host, plan, self.store.secrets(), generation.clone());
         link.desired
             .send(Some(desired))
             .map_err(|_| ActError::Gone(host.clone()))?;
-        self.memory.told.insert(host.clone(), plan.clone());
+        self.memory.told.insert(host.clone(), (generation, plan.clone()));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use futures::future::{pending, select_all};
 use hayloft_api::agent::{HostDesired, HostReport};
 use hayloft_api::status::Status;
 use hayloft_api::{Document, HostName};
-use hayloft_engine::{Invalid, Objection, Plan, Snapshot, check, plan, validate};
+use hayloft_engine::{Invalid, Objection, Plan, Snapshot, Step, check, plan, validate};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rand::rngs::StdRng;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{Actor, Term};
+use crate::act::{ActError, Actor, Term};
 use crate::observe::{self, Memory, Observation};
 use crate::pace::{Pace, Pause, Round};
 use crate::store::{Store, StoreError};
@@ -210,8 +210,10 @@ impl Loop {
                 term: &mut self.term,
                 now,
             };
-            if let Err(error) = act(actor, &planned.step).await {
-                outcome.fail(&planned.step.to_string(), &error);
+            match act(actor, &planned.step).await {
+                Ok(()) => {}
+                Err(error @ ActError::Unconnected { .. }) => outcome.unconnected(&error),
+                Err(error) => outcome.fail(&planned.step.to_string(), &error),
             }
         }
         let status = self.teller.tell(
@@ -234,9 +236,13 @@ impl Loop {
         }
         if !outcome.is_good() {
             Round::Failed
-        } else if !plan.steps.is_empty() {
+        } else if plan
+            .steps
+            .iter()
+            .any(|planned| !matches!(planned.step, Step::Connect { .. }))
+        {
             Round::Busy
-        } else if !plan.waiting.is_empty() {
+        } else if !plan.is_done() {
             Round::Waiting
         } else {
             Round::Idle
@@ -359,7 +365,7 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     }
 }
 
-async fn act(mut actor: Actor<'_>, step: &hayloft_engine::Step) -> Result<(), crate::act::ActError> {
+async fn act(mut actor: Actor<'_>, step: &Step) -> Result<(), ActError> {
     actor.act(step).await
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Outcome {
     failures: Vec<String>,
     refusal: Option<String>,
     unobserved: Option<String>,
+    unconnected: Option<String>,
 }
 
 /// An error and its causes in one line.
@@ -44,6 +45,13 @@ impl Outcome {
         self.failures.push(text);
     }
 
+    /// A daemon that just started may not listen yet: this is looked at again soon, and is no failure by itself.
+    pub(crate) fn unconnected(&mut self, error: &dyn Error) {
+        let text = chain(error);
+        tracing::debug!("{text}");
+        self.unconnected = Some(text);
+    }
+
     pub(crate) fn unobserved(&mut self, error: &AdminError) {
         self.unobserved = Some(chain(error));
     }
@@ -63,13 +71,15 @@ impl Outcome {
         self.refusal = Some(text);
     }
 
+    /// Whether no step failed and the plan was followed.
     pub(crate) fn is_good(&self) -> bool {
         let Self {
             failures,
             refusal,
-            unobserved,
+            unobserved: _,
+            unconnected: _,
         } = self;
-        failures.is_empty() && refusal.is_none() && unobserved.is_none()
+        failures.is_empty() && refusal.is_none()
     }
 }
 
@@ -377,7 +387,7 @@ fn converged(facts: &Facts<'_>) -> Found {
     if let Some(waiting) = facts.plan.waiting.first() {
         return (false, Reason::Waiting, waiting.to_string());
     }
-    if facts.outcome.is_good() {
+    if facts.outcome.is_good() && facts.observation.is_some() {
         (
             true,
             Reason::AsDeclared,
@@ -402,10 +412,10 @@ fn hosts_up(facts: &Facts<'_>) -> Found {
     if down.is_empty() {
         (true, Reason::AsDeclared, "all hosts are up".to_owned())
     } else {
-        let text = format!(
-            "{} down; start what is down, or look at its agent's log",
-            down.join(", ")
-        );
+        let mut text = format!("{} down; start what is down, or look at its log", down.join(", "));
+        if let Some(why) = &facts.outcome.unconnected {
+            text.push_str(&format!(" ({why})"));
+        }
         (false, Reason::HostDown, text)
     }
 }
