@@ -239,7 +239,7 @@ fn read_token(path: &Path) -> Result<Token, SettingsError> {
 }
 
 /// Parses a gateway's URL; a path in it is kept, as of a gateway behind a prefix.
-fn parse_server(given: &str) -> Result<Url, SettingsError> {
+pub(crate) fn parse_server(given: &str) -> Result<Url, SettingsError> {
     let wrong = || SettingsError::Url {
         given: given.to_owned(),
     };

@@ -88,7 +88,7 @@ impl Session {
         choices: Choices,
     ) -> Result<Session, PushError> {
         let config = gateway.cache_config(&cache).await.map_err(PushError::Gateway)?;
-        let gateway = gateway.steered(&config);
+        let gateway = gateway.steered(&config).map_err(PushError::Gateway)?;
         if let Some(dir) = config.store_dir {
             store.store_dir = dir;
         }

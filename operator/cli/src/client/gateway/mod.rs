@@ -23,7 +23,7 @@ pub(crate) use error::GatewayError;
 use error::{STALL, innermost, refusal};
 
 use super::backoff::{Backoff, Policy};
-use super::settings::is_loopback;
+use super::settings::{is_loopback, parse_server};
 use super::token::Token;
 
 /// Store paths in one question. A gateway takes many more, attic's at most some 59,000.
@@ -68,14 +68,7 @@ impl Gateway {
             }
             None => None,
         };
-        let mut http = reqwest::Client::builder()
-            .user_agent(concat!("hayloft/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&server) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|source| GatewayError::Setup { source })?;
+        let http = http_for(&server)?;
         Ok(Gateway {
             http,
             server,
@@ -91,20 +84,22 @@ impl Gateway {
         &self.server
     }
 
-    /// Goes on at the endpoint that the cache's configuration names, as attic's client does. One that would give up
-    /// encryption is not followed.
-    #[must_use]
-    pub(crate) fn steered(mut self, config: &CacheConfig) -> Gateway {
+    /// Goes on at the endpoint that the cache's configuration names, as attic's client does. One that is no gateway's URL, or
+    /// would give up encryption, is not followed.
+    ///
+    /// # Errors
+    /// There is no HTTPS.
+    pub(crate) fn steered(mut self, config: &CacheConfig) -> Result<Gateway, GatewayError> {
         let endpoint = config
             .api_endpoint
             .as_deref()
-            .and_then(|text| Url::parse(text).ok());
-        if let Some(endpoint) = endpoint.filter(|url| {
-            url.scheme() == "https" || (url.scheme() == "http" && self.server.scheme() == "http")
-        }) {
+            .and_then(|text| parse_server(text).ok());
+        let endpoint = endpoint.filter(|url| url.scheme() == "https" || self.server.scheme() == "http");
+        if let Some(endpoint) = endpoint.filter(|url| *url != self.server) {
+            self.http = http_for(&endpoint)?;
             self.server = endpoint;
         }
-        self
+        Ok(self)
     }
 
     /// The configuration of a cache.
@@ -287,6 +282,19 @@ impl Gateway {
     }
 }
 
+/// A client for one server. Redirects are not followed: the body of an upload cannot be sent twice, and the token is for this
+/// server alone.
+fn http_for(server: &Url) -> Result<reqwest::Client, GatewayError> {
+    let mut http = reqwest::Client::builder()
+        .user_agent(concat!("hayloft/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .redirect(reqwest::redirect::Policy::none());
+    if is_loopback(server) {
+        http = http.no_proxy();
+    }
+    http.build().map_err(|source| GatewayError::Setup { source })
+}
+
 /// Returns when the counter stood still for [`STALL`].
 async fn stalled(moved: &AtomicU64) {
     let mut seen = moved.load(Ordering::Relaxed);
@@ -297,5 +305,59 @@ async fn stalled(moved: &AtomicU64) {
             return;
         }
         seen = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(server: &str) -> Gateway {
+        let token = Token::new("a.jwt");
+        let server = parse_server(server).expect("is a URL");
+        Gateway::new(server, Some(&token), Policy::BRISK, 1, Arc::new(|_| ())).expect("makes a client")
+    }
+
+    fn steered(from: &str, to: Option<&str>) -> String {
+        let config = CacheConfig {
+            api_endpoint: to.map(str::to_owned),
+            ..CacheConfig::default()
+        };
+        gateway(from)
+            .steered(&config)
+            .expect("makes a client")
+            .server
+            .to_string()
+    }
+
+    #[test]
+    fn a_configuration_may_lead_elsewhere_but_never_out_of_encryption() {
+        assert_eq!(
+            steered("http://127.0.0.1:8080", Some("https://cache.example/sub")),
+            "https://cache.example/sub/"
+        );
+        assert_eq!(
+            steered("https://cache.example", Some("https://api.example/")),
+            "https://api.example/"
+        );
+        assert_eq!(
+            steered("https://cache.example", Some("http://api.example/")),
+            "https://cache.example/"
+        );
+        assert_eq!(
+            steered("https://cache.example", Some("file:///etc/passwd")),
+            "https://cache.example/"
+        );
+        assert_eq!(steered("https://cache.example", None), "https://cache.example/");
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_an_error_that_does_not_show_it() {
+        let token = Token::new("two\nlines");
+        let server = parse_server("http://127.0.0.1").expect("is a URL");
+        let error = Gateway::new(server, Some(&token), Policy::BRISK, 1, Arc::new(|_| ()))
+            .err()
+            .expect("is refused");
+        assert!(!format!("{error} {error:?}").contains("lines"), "{error:?}");
     }
 }
