@@ -53,9 +53,20 @@ pub fn decode_32(text: &str) -> Option<[u8; 32]> {
 }
 
 fn value(byte: u8) -> Option<u8> {
-    let position = ALPHABET.iter().position(|&digit| digit == byte)?;
-    u8::try_from(position).ok()
+    let value = VALUES[usize::from(byte)];
+    (value < 32).then_some(value)
 }
+
+/// The value of every byte; 255 for what is no digit. Closures of tens of thousands of hashes are checked at once.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 32 {
+        values[ALPHABET[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::{self, FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::nix32;
 
@@ -30,8 +31,7 @@ pub enum StorePathError {
 }
 
 /// The 32 digits that name a store path. Small and cheap to copy.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePathHash([u8; 32]);
 
 impl StorePathHash {
@@ -82,6 +82,33 @@ impl fmt::Display for StorePathHash {
 impl fmt::Debug for StorePathHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StorePathHash({self})")
+    }
+}
+
+impl Serialize for StorePathHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for StorePathHash {
+    /// Without a `String` in between: clients send tens of thousands at once.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+
+        impl Visitor<'_> for Digits {
+            type Value = StorePathHash;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("32 digits of Nix's base-32")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<StorePathHash, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Digits)
     }
 }
 
@@ -305,6 +332,16 @@ mod tests {
         ] {
             assert!(bad.parse::<StorePath>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_hash_is_a_text_in_json() {
+        let hash: StorePathHash = HASH.parse().unwrap();
+        let json = serde_json::to_string(&hash).unwrap();
+        assert_eq!(json, format!("\"{HASH}\""));
+        assert_eq!(serde_json::from_str::<StorePathHash>(&json).unwrap(), hash);
+        assert!(serde_json::from_str::<StorePathHash>("\"e\"").is_err());
+        assert!(serde_json::from_str::<StorePathHash>("1").is_err());
     }
 
     #[test]

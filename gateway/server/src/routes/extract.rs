@@ -16,7 +16,7 @@ use crate::error::Refusal;
 use crate::state::Gateway;
 
 /// How long a body may bring nothing before it is given up.
-pub(super) const IDLE: Duration = Duration::from_secs(300);
+pub(super) const IDLE: Duration = Duration::from_secs(120);
 /// What is read of a body without taking one of the turns for large ones, in bytes.
 const SMALL: usize = 256 * 1024;
 
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ApiCache {
 }
 
 /// Reads a JSON body of at most `limit` bytes.
-pub(super) async fn json<T: DeserializeOwned>(
+pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     gateway: &Gateway,
     headers: &HeaderMap,
     body: Body,
@@ -65,7 +65,17 @@ pub(super) async fn json<T: DeserializeOwned>(
             turn = Some(gateway.json_turns().acquire().await.map_err(Refusal::internal)?);
         }
     }
-    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+    if turn.is_none() {
+        return parse(&bytes);
+    }
+    // Long enough to hold up other requests on this thread.
+    tokio::task::spawn_blocking(move || parse(&bytes))
+        .await
+        .map_err(Refusal::internal)?
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refusal::Unprocessable(error.to_string()),
         _ => Refusal::Request(error.to_string()),
     })

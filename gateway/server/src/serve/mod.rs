@@ -23,8 +23,9 @@ use idle::IdleTimeout;
 
 /// The most connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take to send the headers of a request.
-const HEADERS: Duration = Duration::from_secs(30);
+/// How long a client may take from one answer to the end of the next request's headers. Longer than clients keep
+/// connections that lie idle (reqwest 90 seconds, curl 118): a streamed upload on one that just closed cannot be retried.
+const HEADERS: Duration = Duration::from_secs(150);
 /// How long a connection may lie still in both directions. Nix gives up after 300 seconds, too.
 const STILL: Duration = Duration::from_secs(330);
 /// How long to wait after a connection could not be accepted, for want of file descriptors mostly.

@@ -1,34 +1,21 @@
-//! The body of an upload as a stream, given up when nothing comes for long.
+//! The body of an upload as a stream that can give the metadata at its beginning apart.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
-use tokio::time::{Instant, Sleep};
 
 use super::super::extract::IDLE;
 use crate::depot::BoxError;
 use crate::error::Refusal;
-
-/// Why a body ended before its end.
-#[derive(Debug, thiserror::Error)]
-enum BodyError {
-    /// Nothing came for too long.
-    #[error("nothing came for {} seconds", IDLE.as_secs())]
-    Idle,
-    /// The connection broke, or the client did not keep to HTTP.
-    #[error("the connection broke off")]
-    Broken(#[source] axum::Error),
-}
 
 /// Pieces of a body.
 pub(super) struct Pieces {
     /// What was read together with the preamble, but follows it.
     first: Bytes,
     rest: BodyDataStream,
-    idle: Pin<Box<Sleep>>,
 }
 
 impl Pieces {
@@ -36,7 +23,6 @@ impl Pieces {
         Self {
             first: Bytes::new(),
             rest: body.into_data_stream(),
-            idle: Box::pin(tokio::time::sleep(IDLE)),
         }
     }
 
@@ -44,7 +30,9 @@ impl Pieces {
     pub(super) async fn take(&mut self, size: usize) -> Result<Bytes, Refusal> {
         let mut taken = BytesMut::with_capacity(size.min(64 * 1024));
         while taken.len() < size {
-            let Some(piece) = self.next().await else {
+            let next = tokio::time::timeout(IDLE, self.next()).await;
+            let next = next.map_err(|_| Refusal::Request("the upload info stopped coming".to_owned()))?;
+            let Some(piece) = next else {
                 return Err(Refusal::Request(
                     "the body ends within the upload info that the preamble header announces".to_owned(),
                 ));
@@ -66,16 +54,8 @@ impl Stream for Pieces {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
         }
-        match self.rest.poll_next_unpin(cx) {
-            Poll::Ready(piece) => {
-                self.idle.as_mut().reset(Instant::now() + IDLE);
-                let piece = piece.map(|piece| piece.map_err(|error| BodyError::Broken(error).into()));
-                Poll::Ready(piece)
-            }
-            Poll::Pending => {
-                ready!(self.idle.as_mut().poll(cx));
-                Poll::Ready(Some(Err(BodyError::Idle.into())))
-            }
-        }
+        self.rest
+            .poll_next_unpin(cx)
+            .map(|piece| piece.map(|piece| piece.map_err(BoxError::from)))
     }
 }
