@@ -157,6 +157,8 @@ pub enum Reason {
     Waiting,
     /// A host is down.
     HostDown,
+    /// Something that a host runs ends again and again, or cannot be started.
+    UnitFailing,
     /// The gateway does not run.
     GatewayDown,
     /// There is no layout yet.
@@ -200,4 +202,76 @@ pub struct Waiting {
     pub what: String,
     /// What it waits for.
     pub waits_for: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{DiskReport, UnitReport, UnitState};
+
+    #[test]
+    fn the_json_stays_as_scripts_know_it() {
+        let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let status = Status {
+            cluster: "laptop".parse().unwrap(),
+            observed_at: at,
+            phase: Phase::Converging,
+            hosts: vec![HostStatus {
+                name: "host-1".parse().unwrap(),
+                zone: Some("zone-1".parse().unwrap()),
+                roles: vec![Role::Storage, Role::Gateway],
+                garage_id: Some(NodeId::from_public_key([0xab; 32])),
+                declared: true,
+                agent: true,
+                up: true,
+                in_layout: true,
+                pledge: Some(Bytes::gib(10)),
+                partitions: Some(256),
+                disk: Some(DiskReport {
+                    data_available: 90,
+                    data_total: 100,
+                }),
+                garage_version: Some("2.5.0".into()),
+                units: vec![UnitReport {
+                    name: "garage".into(),
+                    state: UnitState::BackingOff { retry_in_ms: 500 },
+                    restarts: 1,
+                    last_error: Some("exit code 1".into()),
+                }],
+            }],
+            layout: LayoutStatus {
+                version: 1,
+                settled: false,
+                storage_hosts: 1,
+                zone_redundancy: Some(1),
+                partitions_with_quorum: Some(256),
+            },
+            space: SpaceStatus {
+                pledged: Bytes::gib(10),
+                usable: Some(Bytes::gib(10)),
+                used: Some(Bytes(1234)),
+                objects: Some(2),
+            },
+            gateway: GatewayStatus {
+                up: true,
+                url: Some("http://127.0.0.1:8080".into()),
+                hosts: vec!["host-1".parse().unwrap()],
+                caches: vec!["main".parse().unwrap()],
+            },
+            conditions: vec![Condition {
+                kind: ConditionType::LayoutSettled,
+                status: false,
+                reason: Reason::Syncing,
+                message: "metadata of layout version 1 is being synced".into(),
+                since: at,
+            }],
+            waiting: vec![Waiting {
+                what: "settle".into(),
+                waits_for: "metadata".into(),
+            }],
+        };
+        let json = serde_json::to_string_pretty(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+        insta::assert_snapshot!(json);
+    }
 }

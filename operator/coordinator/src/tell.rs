@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use hayloft_api::agent::GATEWAY_UNIT;
+use hayloft_api::agent::{GATEWAY_UNIT, UnitReport, UnitState};
 use hayloft_api::document::Role;
 use hayloft_api::status::{
     Condition, ConditionType, GatewayStatus, HostStatus, LayoutStatus, Phase, Reason, SpaceStatus, Status,
@@ -403,20 +403,41 @@ fn converged(facts: &Facts<'_>) -> Found {
 }
 
 fn hosts_up(facts: &Facts<'_>) -> Found {
+    let missed = |host: &&HostStatus| host.declared || host.in_layout;
     let down: Vec<&str> = facts
         .hosts
         .iter()
+        .filter(missed)
         .filter(|host| !host.agent || (host.in_layout && !host.up))
         .map(|host| host.name.as_str())
         .collect();
-    if down.is_empty() {
+    let failing: Vec<String> = facts
+        .hosts
+        .iter()
+        .filter(missed)
+        .flat_map(|host| host.units.iter().map(move |unit| (host, unit)))
+        .filter_map(|(host, unit)| Some(format!("{} on {}: {}", unit.name, host.name, trouble(unit)?)))
+        .collect();
+    if down.is_empty() && failing.is_empty() {
         (true, Reason::AsDeclared, "all hosts are up".to_owned())
+    } else if !failing.is_empty() {
+        (false, Reason::UnitFailing, failing.join("; "))
     } else {
         let mut text = format!("{} down; start what is down, or look at its log", down.join(", "));
         if let Some(why) = &facts.outcome.unconnected {
             text.push_str(&format!(" ({why})"));
         }
         (false, Reason::HostDown, text)
+    }
+}
+
+/// What is wrong with a unit, if something is.
+fn trouble(unit: &UnitReport) -> Option<String> {
+    let said = unit.last_error.clone();
+    match &unit.state {
+        UnitState::Failed { reason } => Some(reason.clone()),
+        UnitState::BackingOff { .. } => Some(said.unwrap_or_else(|| "it ended and is started again".into())),
+        UnitState::Starting { .. } | UnitState::Running { .. } | UnitState::Stopped => None,
     }
 }
 

@@ -1,6 +1,12 @@
 //! The coordinator with real agents and real Garage daemons on loopback; the gateway alone is a stand-in that only says
 //! that it listens.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
