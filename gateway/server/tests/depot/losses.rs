@@ -28,6 +28,16 @@ async fn a_pack_that_vanished_is_reported_and_healed_by_the_next_push() {
     sample.push(&depot).await.unwrap();
     assert!(sample.pull(&depot).await.unwrap());
     depot.close().await;
+    // A pack that was cut off is as good as none.
+    let depot = world.open("a").await;
+    for key in list_all(&bucket, "pack/", None).await.unwrap() {
+        let bytes = bucket.get(&key).await.unwrap();
+        bucket.put(&key, bytes.slice(..bytes.len() / 2)).await.unwrap();
+    }
+    assert!(matches!(sample.pull(&depot).await, Err(ReadError::Damaged)));
+    sample.push(&depot).await.unwrap();
+    assert!(sample.pull(&depot).await.unwrap());
+    depot.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

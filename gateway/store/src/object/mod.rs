@@ -73,7 +73,7 @@ pub trait ObjectStore: Send + Sync {
     fn put<'a>(&'a self, key: &'a str, body: Bytes) -> Answer<'a, ()>;
     /// Reads an object, whole.
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Bytes>;
-    /// Reads a part of an object; exactly these bytes.
+    /// Reads a part of an object: these bytes, or fewer when the object ends before them.
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes>;
     /// Lists keys that begin with `prefix` and sort behind `after`.
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Answer<'a, Page>;

@@ -263,11 +263,18 @@ impl S3Store {
                     .set_range(header)
                     .send();
                 let answer = match timeout(FIRST_BYTE, request).await {
-                    Ok(answer) => answer.map_err(failure)?,
+                    Ok(Ok(answer)) => answer,
+                    // The object ends before the range: its length is not what it was.
+                    Ok(Err(error)) if status(&error) == Some(416) => return Ok(Bytes::new()),
+                    Ok(Err(error)) => return Err(failure(error)),
                     Err(_) => return Err(Failure::Unavailable("no answer began in time".into())),
                 };
-                let announced = answer.content_length().unwrap_or(0);
-                let expected = wanted.or_else(|| u64::try_from(announced).ok()).unwrap_or(0);
+                let expected = u64::try_from(answer.content_length().unwrap_or(0)).unwrap_or(0);
+                if wanted.is_some_and(|wanted| expected > wanted) {
+                    return Err(Failure::Unavailable(
+                        "more bytes were announced than were asked for".into(),
+                    ));
+                }
                 let mut body = answer.body;
                 let mut bytes = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
                 while let Some(part) = body.next().await {
@@ -288,12 +295,16 @@ fn transfer(bytes: u64) -> Duration {
     GRACE + Duration::from_secs(bytes / SLOWEST)
 }
 
+fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failure<E>(error: SdkError<E, HttpResponse>) -> Failure
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    let status = error.raw_response().map(|response| response.status().as_u16());
+    let status = status(&error);
     let code = error.code().map(str::to_owned);
     let text = match (&code, error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),

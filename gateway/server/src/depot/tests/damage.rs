@@ -119,3 +119,24 @@ async fn a_bucket_that_does_not_answer_is_no_damage() {
     world.bucket.set_down(false);
     assert_there(&depot, &sample).await;
 }
+
+#[tokio::test]
+async fn a_pack_that_was_cut_off_is_damage() {
+    for rest in [50_000, 5] {
+        let world = World::new();
+        let depot = world.with_main("a").await;
+        let sample = sample(&hash(1), noise(1, 200_000));
+        push(&depot, &sample).await.unwrap();
+        let depot = reopen(&world, depot).await;
+        let key = packs(&world).remove(0);
+        let store = Arc::clone(&world.bucket) as SharedStore;
+        let bytes = store.get(&key).await.unwrap().slice(..rest);
+        world.bucket.tamper(&key, Some(bytes));
+        assert!(matches!(
+            pull(&depot, &sample.info.store_path_hash).await,
+            Err(ReadError::Damaged)
+        ));
+        push(&depot, &sample).await.unwrap();
+        assert_there(&depot, &sample).await;
+    }
+}

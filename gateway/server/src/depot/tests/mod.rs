@@ -3,6 +3,7 @@
 mod contents;
 mod crashes;
 mod damage;
+mod storms;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
