@@ -4,10 +4,8 @@
 //! Nothing here links Hayloft's crates: the tests see what a user sees.
 
 pub mod attic_wire;
+pub mod closure;
 pub mod home;
 pub mod nix_root;
 pub mod process;
 pub mod synthetic_nar;
-
-/// A Nix expression, a function of `salt`, whose closure is a dozen small store paths.
-pub const CLOSURE: &str = include_str!("closure.nix");
