@@ -1,9 +1,13 @@
 //! Attic's tokens: signed claims that give permissions on caches by pattern.
 
 mod claims;
-mod keys;
 mod pattern;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 pub use claims::{CLAIM_NAMESPACE, Claims, Grants, Permissions};
-pub use keys::{MintError, Signer, TokenError, TokenKeyError, Verifier, mint_hs256};
 pub use pattern::{CachePattern, CachePatternError};
+pub use sign::{MintError, Signer, TokenKeyError, mint_hs256};
+pub use verify::{TokenError, Verifier};
