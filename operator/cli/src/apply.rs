@@ -10,7 +10,9 @@ use crate::control::client::Control;
 use crate::{OutputFormat, document_file};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  hayloft apply -f cluster.yaml --dry-run\n  hayloft apply -f cluster.yaml")]
+#[command(
+    after_help = "Example:\n  hayloft apply -f cluster.yaml --dry-run\n  hayloft apply -f cluster.yaml"
+)]
 pub(crate) struct ApplyArgs {
     /// The folder of the running `hayloft up` [default: ~/.local/share/hayloft]
     #[arg(long, value_name = "DIR")]
@@ -41,7 +43,11 @@ pub(crate) struct PlanArgs {
 pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> anyhow::Result<()> {
     let document = document_file::read(&args.file)?.to_yaml()?;
     let control = Control::find(context, args.dir)?;
-    let outcome = if args.dry_run { control.plan(document).await? } else { control.apply(document).await? };
+    let outcome = if args.dry_run {
+        control.plan(document).await?
+    } else {
+        control.apply(document).await?
+    };
     show(context, &outcome);
     Ok(())
 }
@@ -60,12 +66,24 @@ pub(crate) async fn plan(args: PlanArgs, context: &Context) -> anyhow::Result<()
 }
 
 fn show(context: &Context, outcome: &Outcome) {
-    let Outcome { changes, notices, applied } = outcome;
+    let Outcome {
+        changes,
+        steps,
+        waiting,
+        notices,
+        applied,
+    } = outcome;
     for notice in notices {
         context.note(notice);
     }
     for change in changes {
         context.say(&change.to_string());
+    }
+    for (title, lines) in [("To be done now:", steps), ("To be done later:", waiting)] {
+        if !lines.is_empty() && !changes.is_empty() {
+            context.say(title);
+            lines.iter().for_each(|line| context.say(&format!("  {line}")));
+        }
     }
     context.say(match (changes.is_empty(), applied) {
         (true, _) => "Nothing changes.",

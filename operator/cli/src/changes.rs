@@ -31,7 +31,12 @@ impl std::fmt::Display for Change {
 /// All differences, in the order of the document. Elements of lists that have a `name` are the same when that is.
 pub(crate) fn between(old: &Document, new: &Document) -> Result<Vec<Change>, serde_json::Error> {
     let mut changes = Vec::new();
-    compare("", Some(&serde_json::to_value(old)?), Some(&serde_json::to_value(new)?), &mut changes);
+    compare(
+        "",
+        Some(&serde_json::to_value(old)?),
+        Some(&serde_json::to_value(new)?),
+        &mut changes,
+    );
     Ok(changes)
 }
 
@@ -53,16 +58,27 @@ fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, changes: &mut V
                 let same = new.iter().find(|other| other.get("name") == element.get("name"));
                 compare(&element_path(path, element), Some(element), same, changes);
             }
-            for element in new.iter().filter(|new| old.iter().all(|old| old.get("name") != new.get("name"))) {
+            for element in new
+                .iter()
+                .filter(|new| old.iter().all(|old| old.get("name") != new.get("name")))
+            {
                 compare(&element_path(path, element), None, Some(element), changes);
             }
         }
-        _ => changes.push(Change { path: path.to_owned(), from: old.and_then(show), to: new.and_then(show) }),
+        _ => changes.push(Change {
+            path: path.to_owned(),
+            from: old.and_then(show),
+            to: new.and_then(show),
+        }),
     }
 }
 
 fn below(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn named(list: &[Value]) -> bool {
@@ -70,7 +86,10 @@ fn named(list: &[Value]) -> bool {
 }
 
 fn element_path(path: &str, element: &Value) -> String {
-    format!("{path}[{}]", element.get("name").and_then(Value::as_str).unwrap_or_default())
+    format!(
+        "{path}[{}]",
+        element.get("name").and_then(Value::as_str).unwrap_or_default()
+    )
 }
 
 /// A value in few words: the parts of an object that say something.
@@ -107,7 +126,11 @@ mod tests {
         new.spec.hosts.remove(1);
         new.spec.hosts[0].pledge = Some(Bytes::gib(20));
         new.spec.caches[0].priority = 41;
-        let lines: Vec<_> = between(&old, &new).unwrap().iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = between(&old, &new)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         insta::assert_snapshot!(lines.join("\n"));
         assert!(between(&old, &old).unwrap().is_empty());
     }

@@ -21,7 +21,10 @@ pub(crate) struct Env(BTreeMap<OsString, OsString>);
 impl Env {
     /// A variable that is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        self.0
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// The same as text; what is not UTF-8 counts as not set.
@@ -31,7 +34,9 @@ impl Env {
 
     /// All variables, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     /// The user's home folder.
@@ -95,7 +100,14 @@ impl Context {
             colour: stdout && env.get("NO_COLOR").is_none() && env.text("TERM") != Some("dumb"),
         };
         let random = StdRng::try_from_rng(&mut rand::rngs::SysRng).map_err(io::Error::other)?;
-        Ok(Self { env, clock: Arc::new(system_clock), time_zone: TimeZone::system(), terminal, program: std::env::current_exe()?, random })
+        Ok(Self {
+            env,
+            clock: Arc::new(system_clock),
+            time_zone: TimeZone::system(),
+            terminal,
+            program: std::env::current_exe()?,
+            random,
+        })
     }
 
     /// A fresh seed for one more source of randomness.

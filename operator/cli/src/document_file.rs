@@ -27,7 +27,10 @@ pub(crate) enum ReadError {
 
 /// Reads and checks the document in `path`; `-` is standard input.
 pub(crate) fn read(path: &Path) -> Result<Document, ReadError> {
-    let fail = |source| ReadError::Read { path: path.to_owned(), source };
+    let fail = |source| ReadError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let text = if path == Path::new("-") {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text).map_err(fail)?;
@@ -35,5 +38,8 @@ pub(crate) fn read(path: &Path) -> Result<Document, ReadError> {
     } else {
         fs::read_to_string(path).map_err(fail)?
     };
-    Document::from_yaml(&text).map_err(|source| ReadError::Unsound { path: path.to_owned(), source })
+    Document::from_yaml(&text).map_err(|source| ReadError::Unsound {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -43,7 +43,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // The one place where errors are shown: the sentence and its causes, in one line.
             let line = format!("{error:#}").replace('\n', " ");
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("hayloft: {line}\n").as_bytes());
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("hayloft: {line}\n").as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -15,7 +15,10 @@ pub(crate) struct Interrupts {
 /// # Errors
 /// When the system refuses.
 pub(crate) fn interrupts() -> io::Result<Interrupts> {
-    Ok(Interrupts { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+    Ok(Interrupts {
+        int: signal(SignalKind::interrupt())?,
+        term: signal(SignalKind::terminate())?,
+    })
 }
 
 impl Interrupts {

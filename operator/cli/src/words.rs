@@ -20,7 +20,11 @@ pub(crate) fn bytes(bytes: u64) -> String {
         unit = next;
     }
     let tenths = rest * 10 / 1024;
-    if tenths == 0 || whole >= 100 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
+    if tenths == 0 || whole >= 100 {
+        format!("{whole} {unit}")
+    } else {
+        format!("{whole}.{tenths} {unit}")
+    }
 }
 
 /// A duration in its largest sensible unit: `0.8 s`, `12 s`, `3 min`.

@@ -21,7 +21,9 @@ pub(crate) enum ControlError {
     #[error("which folder? Set HOME, or name it with --dir")]
     NoDir,
     /// Nothing runs there.
-    #[error("no `hayloft up` runs on {dir}; start it with `hayloft up --dir {dir}`, or name its folder with --dir")]
+    #[error(
+        "no `hayloft up` runs on {dir}; start it with `hayloft up --dir {dir}`, or name its folder with --dir"
+    )]
     NotRunning {
         /// The folder.
         dir: String,
@@ -68,7 +70,11 @@ impl Control {
             .timeout(ANSWER_WITHIN)
             .build()
             .map_err(ControlError::Client)?;
-        Ok(Self { client, dir: dir.display().to_string(), exists })
+        Ok(Self {
+            client,
+            dir: dir.display().to_string(),
+            exists,
+        })
     }
 
     /// The state of its cluster.
@@ -86,22 +92,40 @@ impl Control {
         self.ask(Method::POST, "apply", document).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, what: &str, body: String) -> Result<T, ControlError> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        what: &str,
+        body: String,
+    ) -> Result<T, ControlError> {
         if !self.exists {
-            return Err(ControlError::NotRunning { dir: self.dir.clone() });
+            return Err(ControlError::NotRunning {
+                dir: self.dir.clone(),
+            });
         }
         let failed = |source: reqwest::Error| {
             if source.is_connect() {
-                ControlError::NotRunning { dir: self.dir.clone() }
+                ControlError::NotRunning {
+                    dir: self.dir.clone(),
+                }
             } else {
-                ControlError::Connection { dir: self.dir.clone(), source }
+                ControlError::Connection {
+                    dir: self.dir.clone(),
+                    source,
+                }
             }
         };
-        let request = self.client.request(method, format!("http://hayloft/v1/{what}")).body(body);
+        let request = self
+            .client
+            .request(method, format!("http://hayloft/v1/{what}"))
+            .body(body);
         let answer: Response = request.send().await.map_err(failed)?;
         let good = answer.status().is_success();
         let body = answer.bytes().await.map_err(failed)?;
-        let foreign = |source| ControlError::Foreign { dir: self.dir.clone(), source };
+        let foreign = |source| ControlError::Foreign {
+            dir: self.dir.clone(),
+            source,
+        };
         if good {
             serde_json::from_slice(&body).map_err(foreign)
         } else {

@@ -13,6 +13,10 @@ use crate::changes::Change;
 pub(crate) struct Outcome {
     /// What differs from what is followed now.
     pub(crate) changes: Vec<Change>,
+    /// What is to be done at once for it, in order, each with its reason.
+    pub(crate) steps: Vec<String>,
+    /// What is to be done later, each with what it waits for.
+    pub(crate) waiting: Vec<String>,
     /// What of it does not hold in this home, one sentence each.
     pub(crate) notices: Vec<String>,
     /// Whether it is followed now.

@@ -76,14 +76,23 @@ pub(crate) fn start(
             tracing::error!(%error, "the control socket is no longer served");
         }
     });
-    Ok((Server { socket: socket.to_owned(), task }, inbox))
+    Ok((
+        Server {
+            socket: socket.to_owned(),
+            task,
+        },
+        inbox,
+    ))
 }
 
 async fn show_status(State(shared): State<Shared>) -> Response {
     let status = shared.status.borrow().clone();
     match status {
         Some(status) => Json(status).into_response(),
-        None => refuse(StatusCode::SERVICE_UNAVAILABLE, "it has only just started; ask again in a moment".to_owned()),
+        None => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "it has only just started; ask again in a moment".to_owned(),
+        ),
     }
 }
 
@@ -98,11 +107,25 @@ async fn apply(State(shared): State<Shared>, body: String) -> Response {
 async fn ask(shared: Shared, body: &str, dry_run: bool) -> Response {
     let document = match Document::from_yaml(body) {
         Ok(document) => document,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{:#}", anyhow::Error::from(error))),
+        Err(error) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                format!("{:#}", anyhow::Error::from(error)),
+            );
+        }
     };
     let (answer, outcome) = oneshot::channel();
     let stopping = || refuse(StatusCode::SERVICE_UNAVAILABLE, "it is stopping".to_owned());
-    if shared.requests.send(Request { document, dry_run, answer }).await.is_err() {
+    if shared
+        .requests
+        .send(Request {
+            document,
+            dry_run,
+            answer,
+        })
+        .await
+        .is_err()
+    {
         return stopping();
     }
     match outcome.await {

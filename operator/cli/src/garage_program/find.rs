@@ -19,7 +19,11 @@ const LONGEST_ANSWER: u64 = 64 * 1024;
 
 /// The first Garage there is; `None` when there is none at all. One that is there and cannot be used is an error: whoever
 /// put it there shall know.
-pub(super) async fn find(env: &Env, root: &Path, spawner: &Spawner) -> Result<Option<GarageProgram>, GarageError> {
+pub(super) async fn find(
+    env: &Env,
+    root: &Path,
+    spawner: &Spawner,
+) -> Result<Option<GarageProgram>, GarageError> {
     if let Some(named) = env.get("HAYLOFT_GARAGE") {
         return examine(Path::new(named), spawner).await.map(Some);
     }
@@ -28,7 +32,9 @@ pub(super) async fn find(env: &Env, root: &Path, spawner: &Spawner) -> Result<Op
     for candidate in [in_path, built].into_iter().flatten() {
         match examine(&candidate, spawner).await {
             // Something else of that name; ours may still be there.
-            Err(GarageError::Silent { path, why }) => tracing::warn!(path = %path.display(), %why, "not Garage"),
+            Err(GarageError::Silent { path, why }) => {
+                tracing::warn!(path = %path.display(), %why, "not Garage")
+            }
             found => return found.map(Some),
         }
     }
@@ -44,22 +50,39 @@ pub(super) fn in_path(env: &Env, name: &str) -> Option<PathBuf> {
 }
 
 fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Asks a program for its version and judges it.
 pub(super) async fn examine(path: &Path, spawner: &Spawner) -> Result<GarageProgram, GarageError> {
-    let silent = |why: String| GarageError::Silent { path: path.to_owned(), why };
-    let output = version_output(path, spawner).await.map_err(|error| silent(error.to_string()))?;
+    let silent = |why: String| GarageError::Silent {
+        path: path.to_owned(),
+        why,
+    };
+    let output = version_output(path, spawner)
+        .await
+        .map_err(|error| silent(error.to_string()))?;
     let version = GarageVersion::from_output(&output).map_err(|error| silent(error.to_string()))?;
     match version.fit() {
-        Ok(()) => Ok(GarageProgram { path: path.to_owned(), version }),
-        Err(unfit) => Err(GarageError::Unfit { path: path.to_owned(), why: unfit.to_string() }),
+        Ok(()) => Ok(GarageProgram {
+            path: path.to_owned(),
+            version,
+        }),
+        Err(unfit) => Err(GarageError::Unfit {
+            path: path.to_owned(),
+            why: unfit.to_string(),
+        }),
     }
 }
 
 async fn version_output(path: &Path, spawner: &Spawner) -> std::io::Result<String> {
-    let launch = Launch { program: path.to_owned(), args: vec!["--version".into()], env: vec![], dir: "/".into() };
+    let launch = Launch {
+        program: path.to_owned(),
+        args: vec!["--version".into()],
+        env: vec![],
+        dir: "/".into(),
+    };
     let mut child = spawner.spawn(&launch).await?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let answer = async {
@@ -75,5 +98,7 @@ async fn version_output(path: &Path, spawner: &Spawner) -> std::io::Result<Strin
         child.wait().await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     };
-    timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut)))
+    timeout(ANSWER_WITHIN, answer)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut)))
 }

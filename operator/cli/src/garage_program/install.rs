@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use hayloft_agent::child::log::UnitLog;
@@ -27,17 +27,25 @@ const LINE_EVERY: u64 = 50;
 /// Builds Garage below `root` (it will be `root/bin/garage`). What was compiled before an interruption is kept.
 pub(super) async fn install(context: &Context, root: &Path, spawner: &Spawner) -> Result<(), GarageError> {
     let cached = root.join("bin/garage");
-    let cargo = find::in_path(&context.env, "cargo").ok_or(GarageError::NoCargo { cached: cached.clone() })?;
+    let cargo = find::in_path(&context.env, "cargo").ok_or(GarageError::NoCargo {
+        cached: cached.clone(),
+    })?;
     let building = root.with_extension("building");
     let (target, out) = (building.join("target"), building.join("out"));
     for folder in [&target, &out, &root.join("bin")] {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file_error(folder))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(file_error(folder))?;
     }
     let _lock = wait_for_turn(context, &building.join("lock")).await?;
     if cached.exists() {
         return Ok(());
     }
-    context.note(&format!("Garage {PINNED} is not here yet; it is built now, once, which takes about ten minutes."));
+    context.note(&format!(
+        "Garage {PINNED} is not here yet; it is built now, once, which takes about ten minutes."
+    ));
     let log = building.join("build.log");
     run_cargo(context, spawner, &cargo, &target, &out, &log).await?;
     // Renamed when it is whole, so that a program in that place always is.
@@ -53,8 +61,12 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> GarageError {
 
 /// Two builds at once would only slow each other down.
 async fn wait_for_turn(context: &Context, path: &Path) -> Result<File, GarageError> {
-    let lock =
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(file_error(path))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(file_error(path))?;
     let mut told = false;
     let mut interrupt = signals::interrupts().map_err(file_error(path))?;
     loop {
@@ -82,7 +94,10 @@ async fn run_cargo(
     out: &Path,
     log: &Path,
 ) -> Result<(), GarageError> {
-    let failed = |why: String| GarageError::Build { why, log: log.to_owned() };
+    let failed = |why: String| GarageError::Build {
+        why,
+        log: log.to_owned(),
+    };
     let args: Vec<OsString> = vec![
         "install".into(),
         "garage".into(),
@@ -94,11 +109,21 @@ async fn run_cargo(
         "--target-dir".into(),
         target.into(),
     ];
-    let launch =
-        Launch { program: cargo.to_owned(), args, env: environment(&context.env), dir: out.to_owned() };
+    let launch = Launch {
+        program: cargo.to_owned(),
+        args,
+        env: environment(&context.env),
+        dir: out.to_owned(),
+    };
     let mut interrupt = signals::interrupts().map_err(|error| failed(error.to_string()))?;
-    let mut child = spawner.spawn(&launch).await.map_err(|error| failed(error.to_string()))?;
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let mut child = spawner
+        .spawn(&launch)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw);
     let output = UnitLog::new(log.to_owned());
     let (say, mut lines) = mpsc::unbounded_channel();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -133,12 +158,21 @@ async fn run_cargo(
         }
     };
     progress.finish();
-    if status.success() { Ok(()) } else { Err(failed(output.last_words().unwrap_or_else(|| status.to_string()))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(failed(output.last_words().unwrap_or_else(|| status.to_string())))
+    }
 }
 
 /// What cargo needs of our environment; what an outer cargo set for its own build is left out.
 fn environment(env: &Env) -> Vec<(OsString, OsString)> {
-    const OF_THE_OUTER_BUILD: [&str; 4] = ["CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO"];
+    const OF_THE_OUTER_BUILD: [&str; 4] = [
+        "CARGO_TARGET_DIR",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "CARGO",
+    ];
     env.iter()
         .filter(|(name, _)| {
             let name = name.to_string_lossy();
@@ -161,14 +195,19 @@ impl Progress {
     fn new(context: &Context) -> Self {
         let bar = context.terminal.stderr.then(|| {
             let bar = ProgressBar::new(PACKAGES);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} Building Garage [{bar:30}] {pos}/~{len} {msg} ({elapsed})")
-            {
+            if let Ok(style) = ProgressStyle::with_template(
+                "{spinner} Building Garage [{bar:30}] {pos}/~{len} {msg} ({elapsed})",
+            ) {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { bar, compiled: 0, began: tokio::time::Instant::now() }
+        Self {
+            bar,
+            compiled: 0,
+            began: tokio::time::Instant::now(),
+        }
     }
 
     fn see(&mut self, context: &Context, line: &str) {
@@ -181,7 +220,10 @@ impl Progress {
                     bar.set_message((*name).to_owned());
                 } else if self.compiled.is_multiple_of(LINE_EVERY) {
                     let took = words::duration(self.began.elapsed());
-                    context.note(&format!("  Building Garage: {} of about {PACKAGES} packages ({took})", self.compiled));
+                    context.note(&format!(
+                        "  Building Garage: {} of about {PACKAGES} packages ({took})",
+                        self.compiled
+                    ));
                 }
             }
             ["Updating" | "Downloading" | "Downloaded", ..] => {
@@ -206,10 +248,15 @@ mod tests {
 
     #[test]
     fn an_outer_build_does_not_leak_into_this_one() {
-        let env: Env = [("PATH", "/bin"), ("CARGO_PKG_NAME", "x"), ("RUSTFLAGS", "-x"), ("HTTPS_PROXY", "p")]
-            .into_iter()
-            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-            .collect();
+        let env: Env = [
+            ("PATH", "/bin"),
+            ("CARGO_PKG_NAME", "x"),
+            ("RUSTFLAGS", "-x"),
+            ("HTTPS_PROXY", "p"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+        .collect();
         let kept: Vec<_> = environment(&env).into_iter().map(|(name, _)| name).collect();
         assert_eq!(kept, ["HTTPS_PROXY", "PATH"]);
     }

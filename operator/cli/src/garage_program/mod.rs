@@ -50,7 +50,10 @@ pub(crate) enum GarageError {
 
 /// Finds Garage, or builds it. Takes minutes in the second case, with visible progress.
 pub(crate) async fn provide(context: &Context, spawner: &Spawner) -> Result<GarageProgram, GarageError> {
-    let cache = context.env.xdg("XDG_CACHE_HOME", ".cache").ok_or(GarageError::NoHome)?;
+    let cache = context
+        .env
+        .xdg("XDG_CACHE_HOME", ".cache")
+        .ok_or(GarageError::NoHome)?;
     let root = cache.join("hayloft").join(format!("garage-{PINNED}"));
     match find::find(&context.env, &root, spawner).await? {
         Some(program) => Ok(program),

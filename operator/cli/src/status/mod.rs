@@ -37,7 +37,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     loop {
         let status = control.status().await?;
         let text = match args.output {
-            OutputFormat::Json => serde_json::to_string_pretty(&status).context("the state cannot be put in words")?,
+            OutputFormat::Json => {
+                serde_json::to_string_pretty(&status).context("the state cannot be put in words")?
+            }
             OutputFormat::Text => table::render(&status, context.terminal.colour),
         };
         if text != last {

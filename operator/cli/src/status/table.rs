@@ -24,7 +24,11 @@ fn headline(status: &Status, colour: bool) -> String {
         Phase::Converging => ("changing", 33),
         Phase::Degraded => ("degraded", 31),
     };
-    let word = if colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() };
+    let word = if colour {
+        format!("\x1b[1;{code}m{word}\x1b[0m")
+    } else {
+        word.to_owned()
+    };
     format!("Cluster {} is {word}", status.cluster)
 }
 
@@ -33,9 +37,23 @@ fn hosts(status: &Status, colour: bool) -> Table {
     table.load_style(UTF8_BORDERS_ONLY);
     let title = |text: &str| {
         let cell = Cell::new(text);
-        if colour { cell.add_attribute(Attribute::Bold) } else { cell }
+        if colour {
+            cell.add_attribute(Attribute::Bold)
+        } else {
+            cell
+        }
     };
-    let titles = ["Host", "Zone", "Roles", "State", "Pledge", "Disk free", "Partitions", "Garage", "Restarts"];
+    let titles = [
+        "Host",
+        "Zone",
+        "Roles",
+        "State",
+        "Pledge",
+        "Disk free",
+        "Partitions",
+        "Garage",
+        "Restarts",
+    ];
     table.set_header(titles.map(title));
     for host in &status.hosts {
         let (state, good) = state(host);
@@ -51,8 +69,14 @@ fn hosts(status: &Status, colour: bool) -> Table {
             Cell::new(roles(host)),
             state,
             right(host.pledge.map_or_else(dash, |pledge| words::bytes(pledge.0))),
-            right(host.disk.map_or_else(dash, |disk| words::bytes(disk.data_available))),
-            right(host.partitions.map_or_else(dash, |partitions| partitions.to_string())),
+            right(
+                host.disk
+                    .map_or_else(dash, |disk| words::bytes(disk.data_available)),
+            ),
+            right(
+                host.partitions
+                    .map_or_else(dash, |partitions| partitions.to_string()),
+            ),
             Cell::new(host.garage_version.as_deref().unwrap_or("–")),
             right(restarts.to_string()),
         ]);
@@ -68,7 +92,11 @@ fn roles(host: &HostStatus) -> String {
     if host.roles.is_empty() {
         return "none".to_owned();
     }
-    host.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+    host.roles
+        .iter()
+        .map(|role| role.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn state(host: &HostStatus) -> (String, bool) {
@@ -87,19 +115,45 @@ fn state(host: &HostStatus) -> (String, bool) {
 }
 
 fn facts(status: &Status) -> String {
-    let Status { layout, space, gateway, .. } = status;
+    let Status {
+        layout,
+        space,
+        gateway,
+        ..
+    } = status;
     let mut lines = Vec::new();
     lines.push(if layout.version == 0 {
         "Layout   none yet".to_owned()
     } else {
-        let quorum = layout.partitions_with_quorum.map(|n| format!(", {n} of 256 partitions writable"));
-        let settled = if layout.settled { "settled" } else { "not settled yet" };
-        format!("Layout   version {}, {settled}{}", layout.version, quorum.unwrap_or_default())
+        let quorum = layout
+            .partitions_with_quorum
+            .map(|n| format!(", {n} of 256 partitions writable"));
+        let settled = if layout.settled {
+            "settled"
+        } else {
+            "not settled yet"
+        };
+        format!(
+            "Layout   version {}, {settled}{}",
+            layout.version,
+            quorum.unwrap_or_default()
+        )
     });
-    let used = space.used.map(|used| format!("{} in the bucket", words::bytes(used.0)));
-    let usable = space.usable.map(|usable| format!("room for {}", words::bytes(usable.0)));
+    let used = space
+        .used
+        .map(|used| format!("{} in the bucket", words::bytes(used.0)));
+    let usable = space
+        .usable
+        .map(|usable| format!("room for {}", words::bytes(usable.0)));
     let pledged = Some(format!("{} pledged", words::bytes(space.pledged.0)));
-    lines.push(format!("Space    {}", [used, usable, pledged].into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    lines.push(format!(
+        "Space    {}",
+        [used, usable, pledged]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
     let caches: Vec<_> = gateway.caches.iter().map(|cache| cache.as_str()).collect();
     lines.push(match (&gateway.url, gateway.up) {
         (Some(url), true) => format!("Gateway  {url}, up, caches: {}", caches.join(", ")),
@@ -116,10 +170,16 @@ fn troubles(status: &Status) -> Option<String> {
         .filter(|condition| !condition.status)
         .map(|condition| format!("! {}", condition.message))
         .collect();
-    lines.extend(status.waiting.iter().map(|wait| format!("… {}: waits for {}", wait.what, wait.waits_for)));
+    lines.extend(
+        status
+            .waiting
+            .iter()
+            .map(|wait| format!("… {}: waits for {}", wait.what, wait.waits_for)),
+    );
     for host in &status.hosts {
         for unit in &host.units {
-            if let (Some(error), false) = (&unit.last_error, matches!(unit.state, UnitState::Running { .. })) {
+            if let (Some(error), false) = (&unit.last_error, matches!(unit.state, UnitState::Running { .. }))
+            {
                 lines.push(format!("! {} on {}: {error}", unit.name, host.name));
             }
         }

@@ -1,11 +1,9 @@
 //! Which document a `hayloft up` follows.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use hayloft_api::document::Role;
-use hayloft_api::rules::{self, Violations};
+use hayloft_api::rules;
 use hayloft_api::{Bytes, Document, DocumentError, HostName, NameError};
 
 use super::folder::Folder;
@@ -17,30 +15,14 @@ pub(crate) enum ChoiceError {
     /// The file of `--spec`.
     #[error(transparent)]
     Spec(document_file::ReadError),
-    /// The document in the folder.
-    #[error("cannot read {}", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The document in the folder is damaged.
-    #[error("{} is damaged; give the document anew with --spec", path.display())]
-    Damaged {
-        path: PathBuf,
-        #[source]
-        source: DocumentError,
-    },
     /// `--hosts` contradicts the folder.
     #[error("the cluster in {} has {has} hosts, not {asked}; leave --hosts out and change the number with \
              `hayloft apply --dir {} -f {}`", dir.display(), dir.display(), document.display())]
-    OtherHosts { dir: PathBuf, has: usize, asked: u8, document: PathBuf },
-    /// What `--spec` changes cannot be changed.
-    #[error("the cluster in this folder cannot become what {} declares", path.display())]
-    Immutable {
-        path: PathBuf,
-        #[source]
-        source: Violations,
+    OtherHosts {
+        dir: PathBuf,
+        has: usize,
+        asked: u8,
+        document: PathBuf,
     },
     /// The built-in document.
     #[error("the built-in document is not sound")]
@@ -48,19 +30,16 @@ pub(crate) enum ChoiceError {
     /// Nothing would answer clients.
     #[error("{} gives no host the role `gateway`, so nothing would answer Nix clients; add it to the roles of one host", path.display())]
     NoGateway { path: PathBuf },
-    /// It cannot be kept.
-    #[error(transparent)]
-    Keep(#[from] KeepError),
 }
 
-/// A document cannot be kept in the folder.
+/// The copy of the document in the folder cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeepError {
+pub(crate) enum CopyError {
     /// It has no text.
     #[error("the document cannot be put in words")]
     Render(#[source] DocumentError),
     /// The file cannot be written.
-    #[error("the document cannot be kept: cannot write {}", .0.path.display())]
+    #[error("cannot write {}", .0.path.display())]
     Write(#[source] hayloft_agent::files::WriteError),
 }
 
@@ -80,24 +59,31 @@ pub(crate) struct Asked<'a> {
     pub(crate) spec: Option<&'a Path>,
 }
 
-/// Chooses: the folder's own document if there is one and nothing else is asked for, else `--spec`, else the built-in one
-/// with `pledge` per host for the disk at hand. Keeps it in the folder.
-pub(crate) fn choose(asked: Asked<'_>, folder: &Folder, space: u64) -> Result<Chosen, ChoiceError> {
-    let kept = kept(folder)?;
+/// Chooses: the document that the cluster already follows if there is one and nothing else is asked for, else `--spec`,
+/// else the built-in one, for a disk with `space` bytes free.
+pub(crate) fn choose(
+    asked: Asked<'_>,
+    kept: Option<Document>,
+    folder: &Folder,
+    space: u64,
+) -> Result<Chosen, ChoiceError> {
     let (document, notices) = match (asked, kept) {
-        (Asked { spec: Some(path), .. }, kept) => {
+        (Asked { spec: Some(path), .. }, _) => {
             let document = document_file::read(path).map_err(ChoiceError::Spec)?;
             let (document, notices) = at_home(document);
             if !document.spec.hosts.iter().any(|host| host.has(Role::Gateway)) {
-                return Err(ChoiceError::NoGateway { path: path.to_owned() });
-            }
-            if let Some(kept) = kept {
-                rules::check_change(&kept, &document)
-                    .map_err(|source| ChoiceError::Immutable { path: path.to_owned(), source })?;
+                return Err(ChoiceError::NoGateway {
+                    path: path.to_owned(),
+                });
             }
             (document, notices)
         }
-        (Asked { hosts: Some(asked), .. }, Some(kept)) if usize::from(asked) != kept.spec.hosts.len() => {
+        (
+            Asked {
+                hosts: Some(asked), ..
+            },
+            Some(kept),
+        ) if usize::from(asked) != kept.spec.hosts.len() => {
             return Err(ChoiceError::OtherHosts {
                 dir: folder.path().to_owned(),
                 has: kept.spec.hosts.len(),
@@ -108,10 +94,12 @@ pub(crate) fn choose(asked: Asked<'_>, folder: &Folder, space: u64) -> Result<Ch
         (_, Some(kept)) => (kept, Vec::new()),
         (Asked { hosts, .. }, None) => {
             let hosts = hosts.unwrap_or(3);
-            (Document::laptop(hosts, pledge(space, hosts)).map_err(ChoiceError::Laptop)?, Vec::new())
+            (
+                Document::laptop(hosts, pledge(space, hosts)).map_err(ChoiceError::Laptop)?,
+                Vec::new(),
+            )
         }
     };
-    keep(&document, folder)?;
     Ok(Chosen { document, notices })
 }
 
@@ -133,7 +121,10 @@ pub(crate) fn at_home(mut document: Document) -> (Document, Vec<String>) {
     }
     if !addressed.is_empty() {
         let names: Vec<_> = addressed.iter().map(HostName::as_str).collect();
-        notices.push(format!("The addresses of {} are ignored: here every host is on loopback.", names.join(", ")));
+        notices.push(format!(
+            "The addresses of {} are ignored: here every host is on loopback.",
+            names.join(", ")
+        ));
     }
     if document.spec.gateway.public_url.take().is_some() {
         notices.push("spec.gateway.publicUrl is ignored: here the gateway is on loopback.".to_owned());
@@ -145,20 +136,10 @@ pub(crate) fn at_home(mut document: Document) -> (Document, Vec<String>) {
     (document, notices)
 }
 
-/// The document that the folder's cluster follows; `None` in a new folder.
-pub(crate) fn kept(folder: &Folder) -> Result<Option<Document>, ChoiceError> {
-    let path = folder.document();
-    match fs::read_to_string(&path) {
-        Ok(text) => Document::from_yaml(&text).map(Some).map_err(|source| ChoiceError::Damaged { path, source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ChoiceError::Read { path, source }),
-    }
-}
-
-/// Keeps the document in the folder, for the next start.
-pub(crate) fn keep(document: &Document, folder: &Folder) -> Result<(), KeepError> {
-    let text = document.to_yaml().map_err(KeepError::Render)?;
-    hayloft_agent::files::replace(&folder.document(), text.as_bytes(), 0o600).map_err(KeepError::Write)?;
+/// Writes a copy of the document into the folder, for people to read, edit and apply.
+pub(crate) fn copy(document: &Document, folder: &Folder) -> Result<(), CopyError> {
+    let text = document.to_yaml().map_err(CopyError::Render)?;
+    hayloft_agent::files::replace(&folder.document(), text.as_bytes(), 0o600).map_err(CopyError::Write)?;
     Ok(())
 }
 
@@ -170,17 +151,43 @@ mod tests {
 
     #[test]
     fn a_new_folder_gets_three_hosts_and_keeps_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::at(dir.path().to_owned());
-        let asked = Asked { hosts: None, spec: None };
-        let first = choose(asked, &folder, 120 * GIB).unwrap().document;
+        let folder = Folder::at("/srv/hayloft".into());
+        let asked = Asked {
+            hosts: None,
+            spec: None,
+        };
+        let first = choose(asked, None, &folder, 120 * GIB).unwrap().document;
         assert_eq!(first.spec.hosts.len(), 3);
         assert_eq!(first.spec.hosts[0].pledge, Some(Bytes::gib(20)));
-        let again = choose(asked, &folder, 10 * GIB).unwrap().document;
+        let again = choose(asked, Some(first.clone()), &folder, 10 * GIB)
+            .unwrap()
+            .document;
         assert_eq!(again, first, "less space now does not change what was declared");
-        choose(Asked { hosts: Some(3), ..asked }, &folder, 10 * GIB).unwrap();
-        let error = choose(Asked { hosts: Some(4), ..asked }, &folder, 10 * GIB).unwrap_err().to_string();
-        assert!(error.contains("has 3 hosts, not 4") && error.contains("hayloft apply"), "{error}");
+        choose(
+            Asked {
+                hosts: Some(3),
+                ..asked
+            },
+            Some(first.clone()),
+            &folder,
+            10 * GIB,
+        )
+        .unwrap();
+        let error = choose(
+            Asked {
+                hosts: Some(4),
+                ..asked
+            },
+            Some(first),
+            &folder,
+            10 * GIB,
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains("has 3 hosts, not 4") && error.contains("hayloft apply"),
+            "{error}"
+        );
     }
 
     #[test]

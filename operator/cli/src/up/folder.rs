@@ -98,7 +98,10 @@ pub(crate) fn take(folder: Folder) -> Result<LockedFolder, FolderError> {
         .recursive(true)
         .mode(0o700)
         .create(&path)
-        .map_err(|source| FolderError::Make { path: path.clone(), source })?;
+        .map_err(|source| FolderError::Make {
+            path: path.clone(),
+            source,
+        })?;
     if !path.is_dir() {
         let source = io::Error::from(io::ErrorKind::NotADirectory);
         return Err(FolderError::Make { path, source });
@@ -110,15 +113,26 @@ pub(crate) fn take(folder: Folder) -> Result<LockedFolder, FolderError> {
         .write(true)
         .mode(0o600)
         .open(folder.lock())
-        .map_err(|source| FolderError::NotWritable { path: path.clone(), source })?;
+        .map_err(|source| FolderError::NotWritable {
+            path: path.clone(),
+            source,
+        })?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut text = String::new();
             let _ = lock.read_to_string(&mut text);
-            return Err(FolderError::InUse { path, pid: text.trim().parse().ok() });
+            return Err(FolderError::InUse {
+                path,
+                pid: text.trim().parse().ok(),
+            });
         }
-        Err(error) => return Err(FolderError::Lock { path, source: error.into() }),
+        Err(error) => {
+            return Err(FolderError::Lock {
+                path,
+                source: error.into(),
+            });
+        }
     }
     check_space(&path)?;
     note_pid(&mut lock).map_err(|source| FolderError::NotWritable { path, source })?;
@@ -134,15 +148,20 @@ fn note_pid(lock: &mut File) -> io::Result<()> {
 fn check_space(path: &Path) -> Result<(), FolderError> {
     let free = free_space(path)?;
     if free < LEAST_FREE {
-        return Err(FolderError::DiskFull { path: path.to_owned(), free });
+        return Err(FolderError::DiskFull {
+            path: path.to_owned(),
+            free,
+        });
     }
     Ok(())
 }
 
 /// Bytes that can be written on the disk of `path`.
 pub(crate) fn free_space(path: &Path) -> Result<u64, FolderError> {
-    let space = rustix::fs::statvfs(path)
-        .map_err(|error| FolderError::Disk { path: path.to_owned(), source: error.into() })?;
+    let space = rustix::fs::statvfs(path).map_err(|error| FolderError::Disk {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
@@ -153,7 +172,11 @@ pub(crate) fn open_log(folder: &Folder) -> io::Result<File> {
     if fs::metadata(&path).is_ok_and(|meta| meta.len() > LARGE) {
         fs::rename(&path, path.with_extension("log.1"))?;
     }
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -166,7 +189,12 @@ mod tests {
         let folder = Folder::at(dir.path().join("a/b"));
         let first = take(folder.clone()).unwrap();
         let error = take(folder.clone()).unwrap_err();
-        assert!(error.to_string().contains(&format!("(process {})", std::process::id())), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("(process {})", std::process::id())),
+            "{error}"
+        );
         drop(first);
         take(folder).unwrap();
     }

@@ -56,7 +56,15 @@ pub(crate) struct Outfit {
 
 impl Hosts {
     pub(crate) fn new(outfit: Outfit) -> Self {
-        let Outfit { folder, sockets, garage, program, spawner, gateway, random } = outfit;
+        let Outfit {
+            folder,
+            sockets,
+            garage,
+            program,
+            spawner,
+            gateway,
+            random,
+        } = outfit;
         Self {
             folder,
             sockets,
@@ -96,7 +104,12 @@ impl Hosts {
     /// # Errors
     /// When an agent cannot start. Those that could go on.
     pub(crate) async fn start(&mut self, document: &Document) -> Result<(), StartError> {
-        let first_gateway = document.spec.hosts.iter().find(|host| host.has(Role::Gateway)).map(|host| &host.name);
+        let first_gateway = document
+            .spec
+            .hosts
+            .iter()
+            .find(|host| host.has(Role::Gateway))
+            .map(|host| &host.name);
         let declared = document.spec.hosts.iter().map(|host| host.name.clone());
         let mut names: Vec<HostName> = declared.chain(self.left_over()).collect();
         names.sort();
@@ -106,11 +119,21 @@ impl Hosts {
             if self.agents.contains_key(&name) {
                 continue;
             }
-            let gateway = if Some(&name) == first_gateway { Some(self.gateway) } else { free_address().ok() };
+            let gateway = if Some(&name) == first_gateway {
+                Some(self.gateway)
+            } else {
+                free_address().ok()
+            };
             let config = self.config(name.clone(), gateway);
             let driver = ChildDriver::new(self.spawner.clone(), self.random.random());
             let agent = Agent::start(config, driver).await?;
-            links.insert(name.clone(), AgentLink { desired: agent.desired.clone(), report: agent.report.clone() });
+            links.insert(
+                name.clone(),
+                AgentLink {
+                    desired: agent.desired.clone(),
+                    report: agent.report.clone(),
+                },
+            );
             self.gather(name.clone(), agent.report.clone());
             self.agents.insert(name, agent);
         }
@@ -140,7 +163,10 @@ impl Hosts {
                 admin_socket: self.sockets.at(socket, &format!("{host}.sock")),
                 dir,
                 garage: self.garage.path.clone(),
-                gateway: Program { path: self.program.clone(), args: vec![OsString::from("gateway")] },
+                gateway: Program {
+                    path: self.program.clone(),
+                    args: vec![OsString::from("gateway")],
+                },
             },
             host,
             garage_version: self.garage.version.clone(),
@@ -151,7 +177,9 @@ impl Hosts {
 
     /// Hosts whose folders are here.
     fn left_over(&self) -> Vec<HostName> {
-        let Ok(entries) = fs::read_dir(self.folder.hosts()) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.folder.hosts()) else {
+            return Vec::new();
+        };
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect()
@@ -167,7 +195,11 @@ impl Hosts {
 
 /// All sockets that the hosts of `document` want in `folder`.
 pub(crate) fn wanted_sockets(document: &Document, folder: &Folder) -> Vec<PathBuf> {
-    let hosts = document.spec.hosts.iter().map(|host| folder.host(&host.name).join("admin.sock"));
+    let hosts = document
+        .spec
+        .hosts
+        .iter()
+        .map(|host| folder.host(&host.name).join("admin.sock"));
     hosts.chain([folder.control_socket()]).collect()
 }
 

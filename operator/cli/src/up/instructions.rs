@@ -6,8 +6,19 @@ use super::ready::Ready;
 
 /// The text, ready to paste from.
 pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str) -> String {
-    let Ready { gateway, cache, public_key, token, s3: _, hosts } = ready;
-    let dir_flag = if is_default_dir { String::new() } else { format!(" --dir {}", dir.display()) };
+    let Ready {
+        gateway,
+        cache,
+        public_key,
+        token,
+        s3: _,
+        hosts,
+    } = ready;
+    let dir_flag = if is_default_dir {
+        String::new()
+    } else {
+        format!(" --dir {}", dir.display())
+    };
     let mut text = format!("\nHayloft is ready ({} hosts, {took}): {gateway}\n", hosts.len());
     match (cache, public_key) {
         (Some(cache), key) => {
@@ -23,10 +34,14 @@ pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str
             text.push_str(&format!("  attic login hayloft {gateway} {token}\n"));
             text.push_str(&format!("  attic push hayloft:{cache} ./result\n"));
         }
-        (None, _) => text.push_str("\nThe document declares no cache; make one with attic's client, or add one and apply.\n"),
+        (None, _) => text.push_str(
+            "\nThe document declares no cache; make one with attic's client, or add one and apply.\n",
+        ),
     }
     text.push_str(&format!("\nToken (may do everything, one year):\n  {token}\n"));
     text.push_str(&format!("\nData and logs are in {}\n", dir.display()));
-    text.push_str(&format!("State: hayloft status{dir_flag}    Stop: Ctrl-C (all data stays)\n"));
+    text.push_str(&format!(
+        "State: hayloft status{dir_flag}    Stop: Ctrl-C (all data stays)\n"
+    ));
     text
 }

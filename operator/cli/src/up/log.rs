@@ -17,8 +17,13 @@ const DEFAULT: &str = "info";
 /// When the file cannot be opened.
 pub(super) fn init(folder: &Folder, filter: Option<&str>) -> io::Result<()> {
     let file: File = folder::open_log(folder)?;
-    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new(DEFAULT));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file));
+    let filter = filter
+        .and_then(|text| EnvFilter::try_new(text).ok())
+        .unwrap_or_else(|| EnvFilter::new(DEFAULT));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file));
     // Only a second call in one process fails, and then there is a log already.
     let _ = log.try_init();
     Ok(())

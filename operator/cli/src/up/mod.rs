@@ -35,7 +35,9 @@ pub(crate) use folder::Folder;
 pub(crate) use sockets::control_socket;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  hayloft up\n  hayloft up --dir ./cache --port 9000 --ready-file ./ready.json\n\nCtrl-C stops everything; all data stays in the folder, and the next start goes on with it.")]
+#[command(
+    after_help = "Examples:\n  hayloft up\n  hayloft up --dir ./cache --port 9000 --ready-file ./ready.json\n\nCtrl-C stops everything; all data stays in the folder, and the next start goes on with it."
+)]
 pub(crate) struct Args {
     /// The folder that holds everything [default: ~/.local/share/hayloft]
     #[arg(long, value_name = "DIR")]
@@ -71,34 +73,57 @@ enum PreflightError {
 /// Runs until it is told to stop.
 pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<ExitCode> {
     let mut interrupts = signals::interrupts().context("signals cannot be taken over")?;
-    let dir = args.dir.clone().or_else(|| context.default_dir()).ok_or(PreflightError::NoDir)?;
+    let dir = args
+        .dir
+        .clone()
+        .or_else(|| context.default_dir())
+        .ok_or(PreflightError::NoDir)?;
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let is_default_dir = context.default_dir().as_deref() == Some(&dir);
     let locked = folder::take(Folder::at(dir))?;
     let folder = locked.folder().clone();
     log::init(&folder, context.env.text("RUST_LOG")).context("the log in the folder cannot be written")?;
     let gateway = check_port(args.port)?;
-    let spawner = Spawner::start(Shim { program: context.program.clone(), args: vec!["exec-child".into()] })
-        .context("no thread for children")?;
+    let spawner = Spawner::start(Shim {
+        program: context.program.clone(),
+        args: vec!["exec-child".into()],
+    })
+    .context("no thread for children")?;
     let garage = garage_program::provide(context, &spawner).await?;
 
     let space = folder::free_space(folder.path())?;
-    let asked = Asked { hosts: args.hosts, spec: args.spec.as_deref() };
-    let chosen = document::choose(asked, &folder, space)?;
+    let asked = Asked {
+        hosts: args.hosts,
+        spec: args.spec.as_deref(),
+    };
+    let mut random = StdRng::from_seed(context.seed());
+    let store = Store::open(&folder.store(), random.random())
+        .await
+        .context("the cluster's own store cannot be used")?;
+    let kept = store
+        .document()
+        .await
+        .context("the cluster's own store cannot be used")?;
+    let chosen = document::choose(asked, kept, &folder, space)?;
+    store.apply(&chosen.document).await?;
+    document::copy(&chosen.document, &folder)?;
     for notice in &chosen.notices {
         context.note(notice);
     }
     context.note(&format!("Garage {} ({})", garage.version, garage.path.display()));
 
-    let mut random = StdRng::from_seed(context.seed());
-    let temp = context.env.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let temp = context
+        .env
+        .get("TMPDIR")
+        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let wanted = hosts::wanted_sockets(&chosen.document, &folder);
-    let sockets = Sockets::place(&folder, &temp, random.random(), &wanted).context("no folder for sockets")?;
+    let sockets =
+        Sockets::place(&folder, &temp, random.random(), &wanted).context("no folder for sockets")?;
     let control_socket = sockets.at(folder.control_socket(), "control.sock");
     let (status, shown) = watch::channel(None);
-    let (server, requests) = control::start(&control_socket, shown).context("the control socket cannot be made")?;
+    let (server, requests) =
+        control::start(&control_socket, shown).context("the control socket cannot be made")?;
 
-    let store = Store::open(&folder.store(), random.random()).await.context("the cluster's own store cannot be used")?;
     let outfit = Outfit {
         folder: folder.clone(),
         sockets,
@@ -112,7 +137,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     hosts.start(&chosen.document).await?;
     let (document, followed) = watch::channel(chosen.document);
     let coordinator = Coordinator::start(CoordinatorConfig {
-        store,
+        store: store.clone(),
         links: hosts.links(),
         document: followed,
         clock: context.clock.clone(),
@@ -124,9 +149,12 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     let running = Running {
         folder,
         is_default_dir,
-        ready_file: args.ready_file.map(|path| std::path::absolute(&path).unwrap_or(path)),
+        ready_file: args
+            .ready_file
+            .map(|path| std::path::absolute(&path).unwrap_or(path)),
         hosts,
         coordinator,
+        store,
         document,
         status,
         requests,
@@ -138,10 +166,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
 
 /// The address for clients, if it is free.
 fn check_port(port: u16) -> Result<SocketAddr, PreflightError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr()).map_err(|source| {
-        match source.kind() {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .and_then(|listener| listener.local_addr())
+        .map_err(|source| match source.kind() {
             std::io::ErrorKind::AddrInUse => PreflightError::PortTaken { port },
             _ => PreflightError::Port { port, source },
-        }
-    })
+        })
 }

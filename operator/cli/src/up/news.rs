@@ -1,5 +1,6 @@
 //! What a person who watches a running `hayloft up` is told: one line for each thing that happens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hayloft_api::agent::{HostReport, UnitReport, UnitState};
@@ -19,7 +20,12 @@ pub(crate) fn of_hosts(before: &Reports, after: &Reports) -> Vec<String> {
             news.push(format!("{name}: its agent runs"));
             continue;
         };
-        news.extend(report.units.iter().filter_map(|unit| of_unit(report, earlier.unit(&unit.name), unit)));
+        news.extend(
+            report
+                .units
+                .iter()
+                .filter_map(|unit| of_unit(report, earlier.unit(&unit.name), unit)),
+        );
         news.extend(of_disk(earlier, report));
     }
     news
@@ -60,22 +66,31 @@ fn of_disk(before: &HostReport, now: &HostReport) -> Option<String> {
             now.host,
             words::bytes(left)
         )),
-        (true, false) => Some(format!("{}: the disk has space again ({})", now.host, words::bytes(left))),
+        (true, false) => Some(format!(
+            "{}: the disk has space again ({})",
+            now.host,
+            words::bytes(left)
+        )),
         _ => None,
     }
 }
 
-/// What changed in the conditions of the cluster between two looks. Progress of layouts is not news here.
-pub(crate) fn of_status(before: &Status, after: &Status) -> Vec<String> {
+/// What changed in the conditions of the cluster between two looks. That something is well is news only where it was told
+/// before, in `told`, that it is not. Progress of layouts is not news here.
+pub(crate) fn of_status(told: &mut BTreeSet<ConditionType>, now: &Status) -> Vec<String> {
     let quiet = |kind: ConditionType| matches!(kind, ConditionType::Converged | ConditionType::LayoutSettled);
-    after
-        .conditions
-        .iter()
-        .filter(|now| !quiet(now.kind))
-        .filter(|now| before.condition(now.kind).is_none_or(|before| before.status != now.status))
-        .filter(|now| before.condition(now.kind).is_some() || !now.status)
-        .map(|now| now.message.clone())
-        .collect()
+    let mut news = Vec::new();
+    for condition in now.conditions.iter().filter(|condition| !quiet(condition.kind)) {
+        let is_news = if condition.status {
+            told.remove(&condition.kind)
+        } else {
+            told.insert(condition.kind)
+        };
+        if is_news {
+            news.push(condition.message.clone());
+        }
+    }
+    news
 }
 
 #[cfg(test)]
@@ -97,8 +112,16 @@ pub(crate) mod tests {
             s3_addr: "127.0.0.1:2".into(),
             admin: AdminAddress::Url("http://127.0.0.1:3".into()),
             gateway_addr: None,
-            units: vec![UnitReport { name: "garage".into(), state, restarts, last_error: last_error.map(Into::into) }],
-            disk: Some(DiskReport { data_available: 10 << 30, data_total: 20 << 30 }),
+            units: vec![UnitReport {
+                name: "garage".into(),
+                state,
+                restarts,
+                last_error: last_error.map(Into::into),
+            }],
+            disk: Some(DiskReport {
+                data_available: 10 << 30,
+                data_total: 20 << 30,
+            }),
         }
     }
 
@@ -109,8 +132,16 @@ pub(crate) mod tests {
     #[test]
     fn a_death_and_a_return_are_told_once_each() {
         let up = all(report(UnitState::Running { pid: 7 }, 0, None));
-        let down = all(report(UnitState::BackingOff { retry_in_ms: 430 }, 1, Some("killed by signal 9")));
-        let back = all(report(UnitState::Running { pid: 9 }, 1, Some("killed by signal 9")));
+        let down = all(report(
+            UnitState::BackingOff { retry_in_ms: 430 },
+            1,
+            Some("killed by signal 9"),
+        ));
+        let back = all(report(
+            UnitState::Running { pid: 9 },
+            1,
+            Some("killed by signal 9"),
+        ));
         assert_eq!(
             of_hosts(&up, &down),
             ["host-1: garage died: killed by signal 9; it is started again in 0.4 s"]
@@ -128,7 +159,10 @@ pub(crate) mod tests {
     fn a_full_disk_is_told_when_it_fills() {
         let before = all(report(UnitState::Running { pid: 7 }, 0, None));
         let mut full = report(UnitState::Running { pid: 7 }, 0, None);
-        full.disk = Some(DiskReport { data_available: 1 << 20, data_total: 20 << 30 });
+        full.disk = Some(DiskReport {
+            data_available: 1 << 20,
+            data_total: 20 << 30,
+        });
         let full = all(full);
         assert!(of_hosts(&before, &full)[0].contains("the disk is full (1 MiB left)"));
         assert!(of_hosts(&full, &full).is_empty());

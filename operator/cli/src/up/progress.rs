@@ -20,7 +20,10 @@ pub(crate) fn stage(reports: &Reports, status: Option<&Status>) -> String {
     if layout == 0 {
         return format!("Bringing {wanted} hosts together into a layout");
     }
-    let gateway = reports.values().filter_map(|report| report.unit(GATEWAY_UNIT)).next();
+    let gateway = reports
+        .values()
+        .filter_map(|report| report.unit(GATEWAY_UNIT))
+        .next();
     match gateway.map(|unit| &unit.state) {
         None | Some(UnitState::Stopped) => "Making the bucket and its key".to_owned(),
         Some(UnitState::Starting { .. } | UnitState::Running { .. }) => "Starting the gateway".to_owned(),
@@ -45,7 +48,12 @@ pub(crate) fn what_is_stuck(reports: &Reports, status: Option<&Status>) -> Strin
     if let Some(status) = status {
         let failing = status.conditions.iter().filter(|condition| !condition.status);
         parts.extend(failing.map(|condition| condition.message.clone()));
-        parts.extend(status.waiting.iter().map(|wait| format!("{} waits for {}", wait.what, wait.waits_for)));
+        parts.extend(
+            status
+                .waiting
+                .iter()
+                .map(|wait| format!("{} waits for {}", wait.what, wait.waits_for)),
+        );
     }
     parts.dedup();
     parts.join("; ")
@@ -67,7 +75,10 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, last: String::new() }
+        Self {
+            bar,
+            last: String::new(),
+        }
     }
 
     pub(crate) fn show(&mut self, context: &Context, stage: String) {

@@ -99,10 +99,13 @@ struct ClientFile {
 
 /// A gateway that runs: its host, its address, what it was told.
 pub(crate) fn running_gateway(hosts: &Hosts, reports: &Reports) -> Option<(String, GatewayDesired)> {
-    reports.iter().filter(|(_, report)| report.runs(GATEWAY_UNIT)).find_map(|(name, _)| {
-        let desired = hosts.desired(name)?.gateway?;
-        Some((format!("http://{}", desired.listen), desired))
-    })
+    reports
+        .iter()
+        .filter(|(_, report)| report.runs(GATEWAY_UNIT))
+        .find_map(|(name, _)| {
+            let desired = hosts.desired(name)?.gateway?;
+            Some((format!("http://{}", desired.listen), desired))
+        })
 }
 
 /// Asks a gateway whether it serves, and for the public key of the first declared cache.
@@ -114,31 +117,56 @@ pub(crate) async fn probe(
     token: &str,
 ) -> Result<(Option<CacheName>, Option<String>), ProbeError> {
     let get = async |path: String| {
-        let silent = |source| ProbeError::Silent { url: url.to_owned(), source };
-        let answer = http.get(format!("{url}/{path}")).bearer_auth(token).timeout(ANSWER_WITHIN).send().await;
+        let silent = |source| ProbeError::Silent {
+            url: url.to_owned(),
+            source,
+        };
+        let answer = http
+            .get(format!("{url}/{path}"))
+            .bearer_auth(token)
+            .timeout(ANSWER_WITHIN)
+            .send()
+            .await;
         let answer = answer.map_err(silent)?;
         let status = answer.status();
         if !status.is_success() {
-            return Err(ProbeError::Refused { url: url.to_owned(), status: status.as_u16(), what: path });
+            return Err(ProbeError::Refused {
+                url: url.to_owned(),
+                status: status.as_u16(),
+                what: path,
+            });
         }
         answer.bytes().await.map_err(silent)
     };
     get("healthz".to_owned()).await?;
-    let declared = told.caches.first().or(document.spec.caches.first()).map(|cache| cache.name.clone());
-    let Some(cache) = declared else { return Ok((None, None)) };
+    let declared = told
+        .caches
+        .first()
+        .or(document.spec.caches.first())
+        .map(|cache| cache.name.clone());
+    let Some(cache) = declared else {
+        return Ok((None, None));
+    };
     let config = get(format!("_api/v1/cache-config/{cache}")).await?;
     let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
-    let key = config.get("public_key").and_then(|key| key.as_str()).map(str::to_owned);
+    let key = config
+        .get("public_key")
+        .and_then(|key| key.as_str())
+        .map(str::to_owned);
     Ok((Some(cache), key))
 }
 
 /// The token that may do everything: the one of last time while it is good for long, else a new one.
 pub(crate) fn token(folder: &Folder, secret: &str, now: Timestamp) -> Result<String, ProbeError> {
     use base64::Engine;
-    let raw = base64::engine::general_purpose::STANDARD.decode(secret.trim()).map_err(ProbeError::Secret)?;
+    let raw = base64::engine::general_purpose::STANDARD
+        .decode(secret.trim())
+        .map_err(ProbeError::Secret)?;
     if let Some(client) = read_client(&folder.client())
         && let Ok(claims) = Verifier::hs256(&raw).verify(&client.token, now)
-        && claims.exp.is_some_and(|exp| exp > now.as_second() + KEEP_HOURS * 3600)
+        && claims
+            .exp
+            .is_some_and(|exp| exp > now.as_second() + KEEP_HOURS * 3600)
     {
         return Ok(client.token);
     }
@@ -211,9 +239,14 @@ pub(crate) fn tell(ready: &Ready, folder: &Folder, ready_file: Option<&Path>) ->
     };
     let write = |path: &Path, mut text: Vec<u8>| {
         text.push(b'\n');
-        hayloft_agent::files::replace(path, &text, 0o600).map(drop).map_err(TellError::Write)
+        hayloft_agent::files::replace(path, &text, 0o600)
+            .map(drop)
+            .map_err(TellError::Write)
     };
-    write(&folder.client(), serde_json::to_vec_pretty(&client).map_err(TellError::Render)?)?;
+    write(
+        &folder.client(),
+        serde_json::to_vec_pretty(&client).map_err(TellError::Render)?,
+    )?;
     match ready_file {
         Some(path) => write(path, serde_json::to_vec_pretty(ready).map_err(TellError::Render)?),
         None => Ok(()),

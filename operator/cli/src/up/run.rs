@@ -1,13 +1,14 @@
 //! The life of a started cache: until it is ready, while it runs, until it is gone.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hayloft_api::rules;
-use hayloft_api::status::Status;
 use hayloft_api::Document;
-use hayloft_coordinator::Coordinator;
+use hayloft_api::rules;
+use hayloft_api::status::{ConditionType, Status};
+use hayloft_coordinator::{Coordinator, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -38,6 +39,7 @@ pub(super) struct Running {
     pub(super) ready_file: Option<PathBuf>,
     pub(super) hosts: Hosts,
     pub(super) coordinator: Coordinator,
+    pub(super) store: Store,
     pub(super) document: watch::Sender<Document>,
     pub(super) status: watch::Sender<Option<Status>>,
     pub(super) requests: mpsc::Receiver<Request>,
@@ -53,6 +55,8 @@ struct View {
     ready: Option<Ready>,
     http: reqwest::Client,
     last_problem: Option<String>,
+    /// Conditions of which it was told that they do not hold.
+    told: BTreeSet<ConditionType>,
 }
 
 /// The start did not get ready in time.
@@ -66,7 +70,11 @@ struct NotReady {
 
 impl Running {
     /// Goes on until it is told to stop, or cannot get ready.
-    pub(super) async fn run(mut self, context: &Context, interrupts: &mut Interrupts) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(
+        mut self,
+        context: &Context,
+        interrupts: &mut Interrupts,
+    ) -> anyhow::Result<ExitCode> {
         let mut reports = self.hosts.reports();
         let mut status = self.coordinator.status();
         let mut ask = tokio::time::interval(ASK_EVERY);
@@ -79,6 +87,7 @@ impl Running {
             ready: None,
             http: reqwest::Client::builder().no_proxy().build()?,
             last_problem: None,
+            told: BTreeSet::new(),
         };
         let result = loop {
             tokio::select! {
@@ -95,7 +104,7 @@ impl Running {
                 }
                 Ok(()) = status.changed() => {
                     let now = status.borrow_and_update().clone();
-                    self.see_status(&mut view, Some(now), progress.is_none(), context);
+                    self.see_status(&mut view, now, progress.is_none(), context);
                 }
                 Some(request) = self.requests.recv() => self.answer(request, context).await,
                 _ = ask.tick(), if view.ready.is_none() => self.probe(&mut view, context).await,
@@ -133,19 +142,21 @@ impl Running {
         }
     }
 
-    fn see_status(&self, view: &mut View, now: Option<Status>, tell: bool, context: &Context) {
-        if let (true, Some(before), Some(now)) = (tell, &view.status, &now) {
-            for line in news::of_status(before, now) {
+    fn see_status(&self, view: &mut View, now: Status, tell: bool, context: &Context) {
+        if tell {
+            for line in news::of_status(&mut view.told, &now) {
                 context.note(&line);
             }
         }
-        self.status.send_replace(now.clone());
-        view.status = now;
+        self.status.send_replace(Some(now.clone()));
+        view.status = Some(now);
     }
 
     /// Asks the gateway, once it runs, whether a client can use it; then tells programs and people.
     async fn probe(&self, view: &mut View, context: &Context) {
-        let Some((url, told)) = ready::running_gateway(&self.hosts, &view.reports) else { return };
+        let Some((url, told)) = ready::running_gateway(&self.hosts, &view.reports) else {
+            return;
+        };
         let document = self.document.borrow().clone();
         let found = async {
             let token = ready::token(&self.folder, told.token_secret.expose(), (context.clock)())?;
@@ -183,7 +194,11 @@ impl Running {
 
     /// Answers a command: compares a document with the one that is followed, and follows it if that is asked.
     async fn answer(&mut self, request: Request, context: &Context) {
-        let Request { document, dry_run, answer } = request;
+        let Request {
+            document,
+            dry_run,
+            answer,
+        } = request;
         let outcome = self.consider(document, dry_run, context).await;
         // Whoever asked may have gone.
         let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
@@ -194,24 +209,46 @@ impl Running {
         let old = self.document.borrow().clone();
         rules::check_change(&old, &new)?;
         let changes = changes::between(&old, &new)?;
+        let plan = self.coordinator.plan(&new)?;
+        let steps = plan
+            .steps
+            .iter()
+            .map(|step| format!("{}: {}", step.step, step.reason))
+            .collect();
+        let waiting = plan.waiting.iter().map(ToString::to_string).collect();
         let applied = !dry_run && !changes.is_empty();
         if applied {
+            self.store.apply(&new).await?;
+            document::copy(&new, &self.folder)?;
             self.hosts.start(&new).await?;
-            document::keep(&new, &self.folder)?;
             self.document.send_replace(new);
             context.note(&format!("A document was applied: {} changes", changes.len()));
         }
-        Ok(Outcome { changes, notices, applied })
+        Ok(Outcome {
+            changes,
+            steps,
+            waiting,
+            notices,
+            applied,
+        })
     }
 
     /// Stops all: what serves clients first, then the daemons together.
     async fn stop(self, context: &Context, interrupts: &mut Interrupts) {
-        let Self { hosts, coordinator, server, _locked, .. } = self;
+        let Self {
+            hosts,
+            coordinator,
+            store,
+            server,
+            _locked,
+            ..
+        } = self;
         context.note("Stopping: first the gateway, then Garage (Ctrl-C again kills at once)");
         let began = Instant::now();
         drop(server);
         let stopping = async {
             coordinator.stop().await;
+            store.close().await;
             hosts.stop().await;
         };
         tokio::select! {

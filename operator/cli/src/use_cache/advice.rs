@@ -40,6 +40,7 @@ pub(super) fn to_paste(lines: &CacheLines, nix_conf: &Path, cache: &CacheName) -
              # A netrc file has one password for a host: the token must be good for all its private caches that you use.\n"
         );
     }
+    text.push_str("\n# With this too, Nix builds what it cannot fetch while the cache is away, instead of giving up:\nfallback = true\n");
     let _ = write!(text, "\n# or, on NixOS:\n{}", nixos_lines(lines));
     let _ = write!(
         text,

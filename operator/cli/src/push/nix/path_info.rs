@@ -224,6 +224,7 @@ mod tests {
     const NIX_2_3: &str = include_str!("recorded/nix-2.3.json");
     const NIX_2_18: &str = include_str!("recorded/nix-2.18.json");
     const NIX_2_26: &str = include_str!("recorded/nix-2.26.json");
+    const NIX_2_34: &str = include_str!("recorded/nix-2.34.json");
     const FORMAT_2: &str = include_str!("recorded/format-2.json");
     const FORMAT_3: &str = include_str!("recorded/format-3.json");
     const LIX: &str = include_str!("recorded/lix-2.93.json");
@@ -241,6 +242,7 @@ mod tests {
         for (name, output) in [
             ("2.3", NIX_2_3),
             ("2.18", NIX_2_18),
+            ("2.34", NIX_2_34),
             ("format 2", FORMAT_2),
             ("format 3", FORMAT_3),
             ("lix", LIX),

@@ -1,0 +1,10 @@
+//! `hayloft up` and the commands that speak to it, as programs, on real Garage.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails in a test shall fail the test"
+)]
+
+mod life;
+mod preflight;
+mod support;
