@@ -15,7 +15,7 @@ use crate::depot::{Clock, Depot};
 use crate::error::Refusal;
 
 /// The most uploads at a time. More wait their turn: attic's client does not try again when it is refused.
-const MAX_UPLOADS: usize = 64;
+pub(crate) const MAX_UPLOADS: usize = 64;
 /// How long an upload waits for its turn before it is refused.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
 /// The most large JSON bodies that are held at a time.

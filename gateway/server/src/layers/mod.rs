@@ -43,7 +43,10 @@ async fn log(request: Request<Body>, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if response.status().is_server_error() {
+    if path == "/healthz" {
+        // Asked every few seconds by whoever watches, who also sees the answer.
+        debug!(%method, path, status, ms, "request");
+    } else if response.status().is_server_error() {
         warn!(%method, path, status, ms, "request");
     } else if method.is_safe() || !tracing::enabled!(Level::INFO) {
         debug!(%method, path, status, ms, "request");

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::home::{NOW, client, refusal};
 use super::{Home, Sample, all};
 use crate::serve::Server;
+use crate::state::MAX_UPLOADS;
 use crate::{Gateway, router};
 
 #[tokio::test]
@@ -71,6 +72,41 @@ async fn an_upload_that_runs_is_finished_before_the_gateway_stops() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(stopping.await.unwrap());
+}
+
+#[tokio::test]
+async fn uploads_beyond_the_most_at_a_time_wait_for_their_turn() {
+    let home = Home::new().await;
+    let mut held = Vec::new();
+    for number in 0..u32::try_from(MAX_UPLOADS).unwrap() {
+        let sample = Sample::new(number, 20_000);
+        let mut stream = TcpStream::connect(home.addr).await.unwrap();
+        let head = format!(
+            "PUT /_api/v1/upload-path HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nX-Attic-Nar-Info: {}\r\nContent-Length: {}\r\n\r\n",
+            all(),
+            sample.info("public"),
+            sample.nar.len(),
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&sample.nar[..10_000]).await.unwrap();
+        held.push((stream, sample));
+        // Until the server has taken the request up.
+        home.get("/healthz", None).await;
+    }
+    let late = Sample::new(1000, 100);
+    let late = home.push("public", &late, None);
+    assert_eq!(late.await.status(), 403, "who may not push does not wait");
+    let late = Sample::new(1000, 100);
+    let token = all();
+    let mut late = std::pin::pin!(home.push("public", &late, Some(&token)));
+    let soon = tokio::time::timeout(Duration::from_millis(300), late.as_mut()).await;
+    assert!(soon.is_err(), "it did not wait");
+    let (mut stream, sample) = held.pop().unwrap();
+    stream.write_all(&sample.nar[10_000..]).await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+    assert_eq!(late.await.status(), 200);
 }
 
 #[tokio::test]

@@ -166,3 +166,51 @@ async fn a_configuration_is_checked_without_serving() {
     assert!(said.contains("s3: unknown field `bukcet`"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_starts_before_its_bucket_waits_for_it() {
+    let mut world = World::new("hs256").await;
+    world.garage.kill(0).unwrap();
+    let port = program::free_port();
+    let gateway = world.spawn(&[("listen: 127.0.0.1:0", &format!("listen: 127.0.0.1:{port}"))]);
+    let healthz = || async move {
+        let asked = client()
+            .get(format!("http://127.0.0.1:{port}/healthz"))
+            .send()
+            .await;
+        asked.ok().map(|answer| answer.status().as_u16())
+    };
+    wait_until(async || healthz().await == Some(503)).await;
+    world.garage.restart(0).await.unwrap();
+    wait_until(async || healthz().await == Some(200)).await;
+    world.garage.kill(0).unwrap();
+    wait_until(async || healthz().await == Some(503)).await;
+    gateway.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_waits_for_its_bucket_stops_when_told() {
+    let mut world = World::new("hs256").await;
+    world.garage.kill(0).unwrap();
+    let port = program::free_port();
+    let gateway = world.spawn(&[("listen: 127.0.0.1:0", &format!("listen: 127.0.0.1:{port}"))]);
+    wait_until(async || {
+        client()
+            .get(format!("http://127.0.0.1:{port}/"))
+            .send()
+            .await
+            .is_ok()
+    })
+    .await;
+    gateway.terminate();
+}
+
+async fn wait_until(mut reached: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if reached().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not reached within a minute");
+}

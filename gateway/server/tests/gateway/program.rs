@@ -15,7 +15,7 @@ use serde_json::Value;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hayloft-gateway");
 
 pub(crate) struct World {
-    _garage: Garage,
+    pub(crate) garage: Garage,
     dir: tempfile::TempDir,
     tokens: &'static str,
 }
@@ -58,11 +58,7 @@ caches:
             access_key_id = garage.access_key_id(),
         );
         fs::write(at("gateway.yaml"), text).unwrap();
-        let world = Self {
-            _garage: garage,
-            dir,
-            tokens,
-        };
+        let world = Self { garage, dir, tokens };
         world.new_token_key();
         world
     }
@@ -122,6 +118,17 @@ caches:
 
     /// Runs a command with a changed configuration that must fail; what it says on standard error besides its log.
     pub(crate) fn fail(&self, args: &[&str], changes: &[(&str, &str)]) -> String {
+        let config = self.changed(changes);
+        let output = Self::command(args, &config)
+            .env("RUST_LOG", "off")
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{args:?} should fail");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// A configuration with these changes.
+    fn changed(&self, changes: &[(&str, &str)]) -> PathBuf {
         let mut text = fs::read_to_string(self.config()).unwrap();
         for (from, to) in changes {
             assert!(text.contains(from));
@@ -129,12 +136,20 @@ caches:
         }
         let config = self.dir.path().join("changed.yaml");
         fs::write(&config, text).unwrap();
-        let output = Self::command(args, &config)
-            .env("RUST_LOG", "off")
-            .output()
+        config
+    }
+
+    /// Starts the gateway with a changed configuration, and does not wait until it serves.
+    pub(crate) fn spawn(&self, changes: &[(&str, &str)]) -> Gateway {
+        let child = Self::command(&["serve"], &self.changed(changes))
+            .stdout(Stdio::null())
+            .spawn()
             .unwrap();
-        assert!(!output.status.success(), "{args:?} should fail");
-        String::from_utf8(output.stderr).unwrap()
+        Gateway {
+            child,
+            addr: String::new(),
+            url: String::new(),
+        }
     }
 
     pub(crate) fn token(&self, flags: &[&str]) -> String {
@@ -190,4 +205,10 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
