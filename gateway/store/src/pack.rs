@@ -55,6 +55,11 @@ impl PackBuilder {
             let Ok(length) = u32::try_from(stored.len()) else {
                 continue;
             };
+            if self.bytes.capacity() - self.bytes.len() < stored.len() {
+                // Doubling would take twice a pack's memory at its end.
+                let step = self.bytes.len().clamp(64 * 1024, 4 * 1024 * 1024);
+                self.bytes.reserve_exact(step.max(stored.len()));
+            }
             self.bytes.extend_from_slice(stored);
             self.frames.push(PackedFrame {
                 piece: *piece,

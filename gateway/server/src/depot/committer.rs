@@ -106,6 +106,11 @@ impl Committer {
     pub(super) fn state(&self) -> State {
         *self.state.borrow()
     }
+
+    /// Whether it orders what comes.
+    pub(super) fn is_leading(&self) -> bool {
+        self.state() == State::Leading && !self.queue.is_closed()
+    }
 }
 
 fn weight(record: &Record) -> usize {
@@ -152,17 +157,17 @@ impl Office {
         stop: CancellationToken,
     ) {
         loop {
-            let group = tokio::select! {
+            let first = tokio::select! {
                 biased;
-                group = gather(&mut requests) => group,
+                first = requests.recv() => first,
                 () = stop.cancelled() => {
+                    // What is queued by now is still ordered.
                     requests.close();
-                    gather(&mut requests).await
+                    requests.recv().await
                 }
             };
-            if group.is_empty() {
-                return;
-            }
+            let Some(first) = first else { return };
+            let group = gather(first, &mut requests).await;
             let admitted = self.admit(group).await;
             if admitted.is_empty() {
                 continue;
@@ -302,11 +307,8 @@ fn answer(requests: Vec<Request>, error: impl Fn() -> CommitError) {
     }
 }
 
-/// Waits for a request, then a little for others. Empty when the queue is closed.
-async fn gather(requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-    let Some(first) = requests.recv().await else {
-        return Vec::new();
-    };
+/// Waits a little for others to join the first request.
+async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     let deadline = Instant::now() + GATHER;
     let mut bytes = first.bytes;
     let mut group = vec![first];

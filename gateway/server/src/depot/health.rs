@@ -7,7 +7,7 @@ use hayloft_store::object::SharedStore;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::committer::{Committer, State};
+use super::committer::Committer;
 
 /// How old an answer of the bucket may be.
 const LATELY: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ impl Health {
     }
 
     pub(super) async fn well(&self) -> bool {
-        self.committer.state() == State::Leading && self.bucket_answers().await
+        self.committer.is_leading() && self.bucket_answers().await
     }
 
     async fn bucket_answers(&self) -> bool {
