@@ -29,6 +29,7 @@ use nix::LocalStore;
 use nix::resolve::resolve;
 use progress::{Progress, Sink};
 use session::{Choices, Session};
+use watch::Watch;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -85,14 +86,13 @@ fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
 /// Pushes, and fails when a path is not in the cache afterwards.
 pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<()> {
     let mut interrupts = interrupts().context("cannot listen for Ctrl-C")?;
-    let target = settings::resolve(
-        &args.server,
-        args.cache.as_deref(),
-        &settings::Environment::of(context),
-    )?;
+    let environment = settings::Environment::of(context);
+    let target = settings::resolve(&args.server, args.cache.as_deref(), &environment)?;
     let cache = target
         .cache
         .context("which cache? Give --cache NAME or set HAYLOFT_CACHE")?;
+
+    let server = target.server;
 
     let sink: Sink = Arc::new(Mutex::new(io::stderr()));
     let progress = match (args.quiet, context.terminal.stderr && !args.watch_store) {
@@ -103,7 +103,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<()>
     let teller = progress.clone();
     let notice: Notice = Arc::new(move |line| teller.note(line));
     let gateway = Gateway::new(
-        target.server,
+        server.clone(),
         target.token.as_ref(),
         Policy::PATIENT,
         client::seed(context),
@@ -117,17 +117,20 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<()>
     };
 
     if args.watch_store {
-        let began = (context.clock)();
-        return watch::run(
+        let token = || {
+            let found = settings::resolve(&args.server, args.cache.as_deref(), &environment).ok()?;
+            found.token.filter(|_| found.server == server)
+        };
+        let began = (context.clock)().into();
+        let watch = Watch {
             gateway,
             cache,
             store,
             choices,
-            &progress,
-            began.into(),
-            &mut interrupts,
-        )
-        .await;
+            began,
+            token: &token,
+        };
+        return watch::run(watch, &progress, &mut interrupts).await;
     }
     let work = async {
         let session = Session::open(gateway, cache, store, choices).await?;

@@ -19,6 +19,7 @@ use super::progress::{Meter, Progress};
 use super::schedule::Schedule;
 use super::summary::{Summary, deduplicated};
 use crate::client::gateway::{Gateway, GatewayError};
+use crate::client::token::Token;
 
 /// Paths in a row that ran out of tries before the push ends: the gateway is gone, and each further path would wait as long.
 const GONE_AFTER: usize = 3;
@@ -110,6 +111,11 @@ impl Session {
             jobs,
             closure,
         })
+    }
+
+    /// Goes on with another token; one that cannot be sent is passed over.
+    pub(crate) fn renew(&mut self, token: &Token) {
+        let _ = self.gateway.renew(token);
     }
 
     /// The local store.

@@ -18,6 +18,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::{Body, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use url::Url;
+use zeroize::Zeroizing;
 
 pub(crate) use error::GatewayError;
 use error::{STALL, innermost, refusal};
@@ -59,15 +60,7 @@ impl Gateway {
         seed: u64,
         notice: Notice,
     ) -> Result<Gateway, GatewayError> {
-        let authorization = match token {
-            Some(token) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                    .map_err(|_| GatewayError::OddToken)?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
+        let authorization = token.map(bearer).transpose()?;
         let http = http_for(&server)?;
         Ok(Gateway {
             http,
@@ -77,6 +70,15 @@ impl Gateway {
             seeds: Arc::new(AtomicU64::new(seed)),
             notice,
         })
+    }
+
+    /// Goes on with another token.
+    ///
+    /// # Errors
+    /// The token cannot be sent; the one before is kept.
+    pub(crate) fn renew(&mut self, token: &Token) -> Result<(), GatewayError> {
+        self.authorization = Some(bearer(token)?);
+        Ok(())
     }
 
     /// The gateway's URL.
@@ -280,6 +282,13 @@ impl Gateway {
         // The path is made of a fixed text and a checked name, so joining cannot fail.
         self.server.join(path).unwrap_or_else(|_| self.server.clone())
     }
+}
+
+fn bearer(token: &Token) -> Result<HeaderValue, GatewayError> {
+    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| GatewayError::OddToken)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A client for one server. Redirects are not followed: the body of an upload cannot be sent twice, and the token is for this

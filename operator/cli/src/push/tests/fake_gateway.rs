@@ -31,6 +31,7 @@ pub(super) enum Play {
 #[derive(Default)]
 struct Seen {
     steer_to: Option<String>,
+    token: Option<String>,
     plays: BTreeMap<String, Vec<Play>>,
     uploads: usize,
     tries: BTreeMap<String, usize>,
@@ -77,6 +78,11 @@ impl FakeGateway {
 
     pub(super) fn steer_to(&self, url: &str) {
         self.seen().steer_to = Some(url.to_owned());
+    }
+
+    /// Takes uploads with this token alone.
+    pub(super) fn take_only(&self, token: &str) {
+        self.seen().token = Some(format!("Bearer {token}"));
     }
 
     /// Names and hashes of the paths that were taken.
@@ -204,6 +210,19 @@ async fn upload(State(gateway): State<FakeGateway>, request: Request) -> Respons
         other => panic!("one of the two headers, not {other:?}"),
     };
     let name = info.store_path.name().to_owned();
+    let sent = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    if gateway
+        .seen()
+        .token
+        .as_deref()
+        .is_some_and(|token| sent != Some(token))
+    {
+        let _ = to_bytes(body, usize::MAX).await;
+        return error(StatusCode::UNAUTHORIZED, "Unauthorized", "the token expired");
+    }
     let play = {
         let mut seen = gateway.seen();
         seen.uploads += 1;

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::http::StatusCode;
 
 use super::*;
-use crate::push::watch;
+use crate::push::watch::{self, Watch};
 use crate::signals::interrupts;
 
 /// Waits until something holds; how long it takes is of no interest.
@@ -29,25 +29,34 @@ fn build(store: &mut FakeStore, name: &str, references: &[&str]) {
     fs::remove_file(&lock).expect("unlocks");
 }
 
+/// Starts a watch in the background.
+fn watch(
+    server: &FakeGateway,
+    store: &FakeStore,
+    progress: Progress,
+    token: impl Fn() -> Option<Token> + Send + Sync + 'static,
+) -> tokio::task::JoinHandle<anyhow::Result<()>> {
+    let (gateway, store) = (client(server), store.commands());
+    tokio::spawn(async move {
+        let token: &(dyn Fn() -> Option<Token> + Sync) = &token;
+        let watch = Watch {
+            gateway,
+            cache: cache(),
+            store,
+            choices: choices(),
+            began: UNIX_EPOCH,
+            token,
+        };
+        watch::run(watch, &progress, &mut interrupts()?).await
+    })
+}
+
 #[tokio::test]
 async fn what_gets_built_is_pushed_and_no_refusal_ends_the_watch() {
     let (server, mut store) = (FakeGateway::start().await, FakeStore::new());
     server.play("bad", &[Play::Answer(StatusCode::BAD_REQUEST)]);
     let (progress, sink) = lines();
-    let (gateway, commands, shown) = (client(&server), store.commands(), progress.clone());
-    let watching = tokio::spawn(async move {
-        let mut interrupts = interrupts()?;
-        watch::run(
-            gateway,
-            cache(),
-            commands,
-            choices(),
-            &shown,
-            UNIX_EPOCH,
-            &mut interrupts,
-        )
-        .await
-    });
+    let watching = watch(&server, &store, progress, || None);
     eventually("it says when it watches", || text(&sink).starts_with("watching ")).await;
     build(&mut store, "lib", &[]);
     build(&mut store, "bad", &["lib"]);
@@ -58,5 +67,28 @@ async fn what_gets_built_is_pushed_and_no_refusal_ends_the_watch() {
     build(&mut store, "app", &["lib"]);
     eventually("the next build is pushed", || server.stored().contains_key("app")).await;
     assert!(!watching.is_finished());
+    watching.abort();
+}
+
+#[tokio::test]
+async fn a_token_that_was_renewed_is_used_from_then_on() {
+    let (server, mut store) = (FakeGateway::start().await, FakeStore::new());
+    server.take_only("renewed");
+    let dir = tempfile::tempdir().expect("makes a folder");
+    let file = dir.path().join("token");
+    let (progress, sink) = lines();
+    let read = file.clone();
+    let watching = watch(&server, &store, progress, move || {
+        Some(Token::new(&fs::read_to_string(&read).ok()?))
+    });
+    eventually("it says when it watches", || text(&sink).starts_with("watching ")).await;
+    build(&mut store, "early", &[]);
+    eventually("the old token is refused", || {
+        text(&sink).contains("the token expired")
+    })
+    .await;
+    fs::write(&file, "renewed\n").expect("writes");
+    build(&mut store, "late", &[]);
+    eventually("the new one is taken", || server.stored().contains_key("late")).await;
     watching.abort();
 }

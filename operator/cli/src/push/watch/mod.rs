@@ -18,26 +18,47 @@ use super::nix::{LocalStore, StoreError};
 use super::progress::Progress;
 use super::session::{Choices, PushError, Session, chain};
 use crate::client::gateway::Gateway;
+use crate::client::token::Token;
 use crate::signals::Interrupts;
 
 /// The wait after the gateway could not be asked for the cache's configuration.
 const REOPEN: Duration = Duration::from_secs(30);
 
-/// Watches the store and pushes. `began` is the time now.
+/// What a watch needs.
+pub(super) struct Watch<'a> {
+    /// The gateway to push to.
+    pub(super) gateway: Gateway,
+    /// The cache to push to.
+    pub(super) cache: CacheName,
+    /// The store to watch.
+    pub(super) store: LocalStore,
+    /// How to push.
+    pub(super) choices: Choices,
+    /// The time now.
+    pub(super) began: SystemTime,
+    /// Looks for the token again: a watch may outlive the one it began with.
+    pub(super) token: &'a (dyn Fn() -> Option<Token> + Sync),
+}
+
+/// Watches the store and pushes.
 ///
 /// # Errors
 /// The store cannot be watched, or the first question to the gateway is refused for good.
 pub(super) async fn run(
-    gateway: Gateway,
-    cache: CacheName,
-    store: LocalStore,
-    choices: Choices,
+    watch: Watch<'_>,
     progress: &Progress,
-    began: SystemTime,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
+    let Watch {
+        gateway,
+        cache,
+        store,
+        choices,
+        began,
+        token,
+    } = watch;
     let mut events = Events::watch(Path::new(store.store_dir.as_str()), began)?;
-    let session = tokio::select! {
+    let mut session = tokio::select! {
         session = open(gateway, cache, store, choices, progress) => session?,
         () = interrupts.next() => return Ok(()),
     };
@@ -67,6 +88,9 @@ pub(super) async fn run(
                 let mut paths = retries.take_due(now);
                 if batch.due().is_some_and(|due| due <= now) {
                     paths.append(&mut batch.take());
+                }
+                if let Some(token) = token() {
+                    session.renew(&token);
                 }
                 tokio::select! {
                     () = push(&session, paths, &mut retries, progress) => {}
