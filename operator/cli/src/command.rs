@@ -43,3 +43,32 @@ pub(crate) enum Command {
     #[command(hide = true)]
     ExecChild(exec_child::Args),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_and_their_help() {
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        insta::assert_snapshot!("help", cli.render_long_help().to_string());
+        let ours = ["up", "apply", "plan", "check", "status", "push", "use"];
+        for command in cli
+            .get_subcommands_mut()
+            .filter(|command| ours.contains(&command.get_name()))
+        {
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{name} has no example");
+            insta::assert_snapshot!(format!("help_{name}"), help);
+        }
+    }
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}

@@ -27,6 +27,15 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A number of things: `1 host`, `3 hosts`.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
+}
+
 /// A duration in its largest sensible unit: `0.8 s`, `12 s`, `3 min`.
 pub(crate) fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();

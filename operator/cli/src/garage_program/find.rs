@@ -33,7 +33,7 @@ pub(super) async fn find(
         match examine(&candidate, spawner).await {
             // Something else of that name; ours may still be there.
             Err(GarageError::Silent { path, why }) => {
-                tracing::warn!(path = %path.display(), %why, "not Garage")
+                tracing::warn!(path = %path.display(), %why, "not Garage");
             }
             found => return found.map(Some),
         }

@@ -2,6 +2,7 @@
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
+use hayloft_api::CacheName;
 use hayloft_api::agent::UnitState;
 use hayloft_api::status::{HostStatus, Phase, Status};
 
@@ -154,7 +155,7 @@ fn facts(status: &Status) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     ));
-    let caches: Vec<_> = gateway.caches.iter().map(|cache| cache.as_str()).collect();
+    let caches: Vec<_> = gateway.caches.iter().map(CacheName::as_str).collect();
     lines.push(match (&gateway.url, gateway.up) {
         (Some(url), true) => format!("Gateway  {url}, up, caches: {}", caches.join(", ")),
         (Some(url), false) => format!("Gateway  {url}, down"),
@@ -184,5 +185,122 @@ fn troubles(status: &Status) -> Option<String> {
             }
         }
     }
+    let mut seen = std::collections::BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hayloft_api::agent::{DiskReport, UnitReport};
+    use hayloft_api::document::Role;
+    use hayloft_api::status::{
+        Condition, ConditionType, GatewayStatus, LayoutStatus, Reason, SpaceStatus, Waiting,
+    };
+    use hayloft_api::{Bytes, NodeId};
+
+    use super::*;
+
+    fn host(number: u8) -> HostStatus {
+        let unit = |name: &str| UnitReport {
+            name: name.into(),
+            state: UnitState::Running { pid: 4711 },
+            restarts: 0,
+            last_error: None,
+        };
+        HostStatus {
+            name: format!("host-{number}").parse().unwrap(),
+            zone: Some(format!("zone-{number}").parse().unwrap()),
+            roles: if number == 1 {
+                vec![Role::Storage, Role::Gateway]
+            } else {
+                vec![Role::Storage]
+            },
+            garage_id: Some(NodeId::from_public_key([number; 32])),
+            declared: true,
+            agent: true,
+            up: true,
+            in_layout: true,
+            pledge: Some(Bytes::gib(20)),
+            partitions: Some(256),
+            disk: Some(DiskReport {
+                data_available: 123 << 30,
+                data_total: 500 << 30,
+            }),
+            garage_version: Some("2.5.0".into()),
+            units: if number == 1 {
+                vec![unit("garage"), unit("gateway")]
+            } else {
+                vec![unit("garage")]
+            },
+        }
+    }
+
+    fn status() -> Status {
+        Status {
+            cluster: "laptop".parse().unwrap(),
+            observed_at: "2026-11-22T12:00:00Z".parse().unwrap(),
+            phase: Phase::Ready,
+            hosts: vec![host(1), host(2), host(3)],
+            layout: LayoutStatus {
+                version: 1,
+                settled: true,
+                storage_hosts: 3,
+                zone_redundancy: Some(3),
+                partitions_with_quorum: Some(256),
+            },
+            space: SpaceStatus {
+                pledged: Bytes::gib(60),
+                usable: Some(Bytes::gib(20)),
+                used: Some(Bytes(1536 << 20)),
+                objects: Some(99),
+            },
+            gateway: GatewayStatus {
+                up: true,
+                url: Some("http://127.0.0.1:8080".into()),
+                hosts: vec!["host-1".parse().unwrap()],
+                caches: vec!["main".parse().unwrap(), "second".parse().unwrap()],
+            },
+            conditions: vec![],
+            waiting: vec![],
+        }
+    }
+
+    #[test]
+    fn a_cluster_where_all_is_well() {
+        insta::assert_snapshot!(render(&status(), false));
+    }
+
+    #[test]
+    fn a_cluster_with_troubles_says_which_and_what_waits() {
+        let mut status = status();
+        status.phase = Phase::Degraded;
+        status.layout.settled = false;
+        status.gateway.up = false;
+        status.hosts[0].units[1].state = UnitState::BackingOff { retry_in_ms: 800 };
+        status.hosts[0].units[1].restarts = 3;
+        status.hosts[0].units[1].last_error = Some("a port it needs is taken (exit code 1)".into());
+        status.hosts[1].up = false;
+        status.hosts[2].declared = false;
+        status.hosts[2].roles.clear();
+        status.hosts[2].pledge = None;
+        status.conditions.push(Condition {
+            kind: ConditionType::HostsUp,
+            status: false,
+            reason: Reason::HostDown,
+            message: "host-2 is down".into(),
+            since: status.observed_at,
+        });
+        status.waiting.push(Waiting {
+            what: "remove host-3 from the layout".into(),
+            waits_for: "host-2".into(),
+        });
+        insta::assert_snapshot!(render(&status, false));
+    }
+
+    #[test]
+    fn colour_is_there_when_it_is_welcome_and_only_then() {
+        assert!(render(&status(), true).contains("\u{1b}["));
+        assert!(!render(&status(), false).contains('\u{1b}'));
+    }
 }

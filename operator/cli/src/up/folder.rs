@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use hayloft_api::HostName;
+use hayloft_api::{HostName, rules};
 use rustix::fs::FlockOperation;
 
 /// Less free space than this is too little to start with.
@@ -30,6 +30,10 @@ pub(crate) enum FolderError {
     #[error("only {} are free for {}, and at least {} are needed; free some space, or choose another folder with --dir",
         crate::words::bytes(*free), path.display(), crate::words::bytes(LEAST_FREE))]
     DiskFull { path: PathBuf, free: u64 },
+    /// The disk could never hold what a host lends at least.
+    #[error("the disk of {} holds {}, and a host lends {} at least; choose a folder on a larger disk with --dir",
+        path.display(), crate::words::bytes(*total), crate::words::bytes(rules::MIN_PLEDGE.0))]
+    DiskSmall { path: PathBuf, total: u64 },
     /// The disk cannot be asked.
     #[error("cannot see how much space {} has: {source}", path.display())]
     Disk { path: PathBuf, source: io::Error },
@@ -146,7 +150,13 @@ fn note_pid(lock: &mut File) -> io::Result<()> {
 }
 
 fn check_space(path: &Path) -> Result<(), FolderError> {
-    let free = free_space(path)?;
+    let (free, total) = space(path)?;
+    if total < rules::MIN_PLEDGE.0 {
+        return Err(FolderError::DiskSmall {
+            path: path.to_owned(),
+            total,
+        });
+    }
     if free < LEAST_FREE {
         return Err(FolderError::DiskFull {
             path: path.to_owned(),
@@ -158,11 +168,18 @@ fn check_space(path: &Path) -> Result<(), FolderError> {
 
 /// Bytes that can be written on the disk of `path`.
 pub(crate) fn free_space(path: &Path) -> Result<u64, FolderError> {
+    space(path).map(|(free, _)| free)
+}
+
+fn space(path: &Path) -> Result<(u64, u64), FolderError> {
     let space = rustix::fs::statvfs(path).map_err(|error| FolderError::Disk {
         path: path.to_owned(),
         source: error.into(),
     })?;
-    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    Ok((
+        space.f_bavail.saturating_mul(space.f_frsize),
+        space.f_blocks.saturating_mul(space.f_frsize),
+    ))
 }
 
 /// Opens the log of this process for appending; one that grew large is set aside first.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::ready::Ready;
+use crate::words;
 
 /// The text, ready to paste from.
 pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str) -> String {
@@ -19,7 +20,10 @@ pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str
     } else {
         format!(" --dir {}", dir.display())
     };
-    let mut text = format!("\nHayloft is ready ({} hosts, {took}): {gateway}\n", hosts.len());
+    let mut text = format!(
+        "\nHayloft is ready ({}, {took}): {gateway}\n",
+        words::count(hosts.len(), "host")
+    );
     match (cache, public_key) {
         (Some(cache), key) => {
             text.push_str("\nTo pull, in nix.conf (or run `hayloft use ");
@@ -44,4 +48,35 @@ pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str
         "State: hayloft status{dir_flag}    Stop: Ctrl-C (all data stays)\n"
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ready::tests::ready;
+    use super::*;
+
+    #[test]
+    fn what_a_person_reads_when_the_cache_is_ready() {
+        insta::assert_snapshot!(render(
+            &ready(),
+            Path::new("/home/mia/.local/share/hayloft"),
+            true,
+            "2.9 s"
+        ));
+    }
+
+    #[test]
+    fn another_folder_is_named_in_every_command() {
+        insta::assert_snapshot!(render(&ready(), Path::new("/srv/cache"), false, "2.9 s"));
+    }
+
+    #[test]
+    fn a_document_without_caches_says_what_to_do() {
+        let ready = Ready {
+            cache: None,
+            public_key: None,
+            ..ready()
+        };
+        assert!(render(&ready, Path::new("/srv/cache"), false, "2.9 s").contains("declares no cache"));
+    }
 }

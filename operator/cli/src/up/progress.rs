@@ -8,17 +8,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::hosts::Reports;
 use crate::context::Context;
+use crate::words;
 
 /// Where the start stands, in words.
 pub(crate) fn stage(reports: &Reports, status: Option<&Status>) -> String {
     let wanted = reports.len();
     let running = reports.values().filter(|report| report.runs(GARAGE_UNIT)).count();
     if running < wanted {
-        return format!("Starting Garage: {running} of {wanted} hosts run");
+        return format!(
+            "Starting Garage: it runs on {running} of {}",
+            words::count(wanted, "host")
+        );
     }
     let layout = status.map_or(0, |status| status.layout.version);
     if layout == 0 {
-        return format!("Bringing {wanted} hosts together into a layout");
+        return format!("Making the layout of {}", words::count(wanted, "host"));
     }
     let gateway = reports
         .values()
@@ -55,7 +59,8 @@ pub(crate) fn what_is_stuck(reports: &Reports, status: Option<&Status>) -> Strin
                 .map(|wait| format!("{} waits for {}", wait.what, wait.waits_for)),
         );
     }
-    parts.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    parts.retain(|part| seen.insert(part.clone()));
     parts.join("; ")
 }
 

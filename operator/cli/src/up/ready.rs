@@ -252,3 +252,64 @@ pub(crate) fn tell(ready: &Ready, folder: &Folder, ready_file: Option<&Path>) ->
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use base64::Engine;
+
+    use super::*;
+
+    /// A cache that is ready, with secrets that are none.
+    pub(crate) fn ready() -> Ready {
+        Ready {
+            gateway: "http://127.0.0.1:8080".into(),
+            cache: Some("main".parse().unwrap()),
+            public_key: Some("main:OFf6jU0zPTKwuQcQ7owfbig245FbQUQafWTtXidU9uc=".into()),
+            token: "[TOKEN]".into(),
+            s3: S3 {
+                endpoint: "http://127.0.0.1:40001".into(),
+                region: "garage".into(),
+                bucket: "hayloft".into(),
+                access_key_id: "GK0123456789abcdef01234567".into(),
+                secret_access_key: "[SECRET]".into(),
+            },
+            hosts: vec![Host {
+                name: "host-1".parse().unwrap(),
+                garage_id: NodeId::from_public_key([0xab; 32]),
+                pid: Some(4711),
+                dir: "/srv/cache/hosts/host-1".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_ready_file_keeps_its_shape() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&ready()).unwrap());
+    }
+
+    #[test]
+    fn a_token_is_kept_while_it_is_good_for_long_and_made_anew_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().to_owned());
+        let secret = base64::engine::general_purpose::STANDARD.encode([7; 64]);
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let later = |days: i64| {
+            now.checked_add(jiff::SignedDuration::from_hours(days * 24))
+                .unwrap()
+        };
+        let first = token(&folder, &secret, now).unwrap();
+        let keep = Ready {
+            token: first.clone(),
+            ..ready()
+        };
+        tell(&keep, &folder, None).unwrap();
+        assert_eq!(token(&folder, &secret, later(100)).unwrap(), first);
+        assert_ne!(token(&folder, &secret, later(200)).unwrap(), first);
+        let other = base64::engine::general_purpose::STANDARD.encode([8; 64]);
+        assert_ne!(
+            token(&folder, &other, later(1)).unwrap(),
+            first,
+            "signed by a secret that is no more"
+        );
+    }
+}

@@ -222,7 +222,10 @@ impl Running {
             document::copy(&new, &self.folder)?;
             self.hosts.start(&new).await?;
             self.document.send_replace(new);
-            context.note(&format!("A document was applied: {} changes", changes.len()));
+            context.note(&format!(
+                "A document was applied: {}",
+                words::count(changes.len(), "change")
+            ));
         }
         Ok(Outcome {
             changes,

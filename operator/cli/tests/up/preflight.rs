@@ -40,6 +40,21 @@ fn a_full_disk_is_told_before_anything_is_made() {
     if let Some(_mounted) = Tmpfs::mount(&disk, "size=64m") {
         let dir = disk.join("cache");
         let error = one_line(&run(&["up", "--dir", dir.to_str().unwrap(), "--port", "0"]));
+        assert!(
+            error.contains("holds 64 MiB") && error.contains("--dir"),
+            "{error}"
+        );
+        assert!(!dir.join("hosts").exists());
+    }
+    if let Some(_mounted) = Tmpfs::mount(&disk, "size=1200m") {
+        let filled = Command::new("fallocate")
+            .args(["-l", "1000m"])
+            .arg(disk.join("filler"))
+            .status()
+            .unwrap();
+        assert!(filled.success());
+        let dir = disk.join("cache");
+        let error = one_line(&run(&["up", "--dir", dir.to_str().unwrap(), "--port", "0"]));
         assert!(error.contains("512 MiB are needed"), "{error}");
         assert!(!dir.join("hosts").exists());
     }
@@ -49,13 +64,13 @@ fn a_full_disk_is_told_before_anything_is_made() {
 fn a_disk_that_fills_is_told_and_the_rest_goes_on() {
     let temp = tempfile::tempdir().unwrap();
     let disk = temp.path().join("disk");
-    if let Some(_mounted) = Tmpfs::mount(&disk, "size=700m") {
+    if let Some(_mounted) = Tmpfs::mount(&disk, "size=1300m") {
         let dir = disk.join("cache");
         let up = Up::start(&dir, &["--hosts", "1"]);
         let ready = up.ready();
         let filler = disk.join("filler");
         let filled = Command::new("fallocate")
-            .args(["-l", "600m"])
+            .args(["-l", "1200m"])
             .arg(&filler)
             .status()
             .unwrap();
