@@ -16,8 +16,9 @@ use hayloft_store::log::{LogError, LogFault};
 use hayloft_store::object::{ObjectError, SharedStore, list_all};
 use tokio::sync::watch;
 
-use super::committer::{Office, State, highest_epoch};
+use super::committer::State;
 use super::error::OpenError;
+use super::office::{Office, highest_epoch};
 use super::random::Random;
 
 const FORMAT: u32 = 1;

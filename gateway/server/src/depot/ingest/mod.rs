@@ -6,6 +6,7 @@
 mod body;
 mod cutter;
 mod frames;
+mod pass;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::body::{Body, PORTION};
 use self::cutter::{Cutter, Part};
 use self::frames::{Assembled, Assembly, Ready, prepare};
+use self::pass::{drain, read};
 use super::caches::Caches;
 use super::committer::{CommitError, Committer};
 use super::error::{BoxError, UploadError};
@@ -43,9 +45,6 @@ const AT_ONCE: usize = 2;
 const TURN: Duration = Duration::from_secs(60);
 /// How long packs and the record may take to be stored.
 const STORED: Duration = Duration::from_secs(90);
-/// What is still read of a body that is refused.
-const DRAIN: u64 = 64 * 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(20);
 
 /// What uploads work with.
 pub(super) struct Ingest {
@@ -90,7 +89,7 @@ impl Ingest {
         let known = match self.look(&info).await {
             Ok(known) => known,
             Err(error) => {
-                let _ = tokio::time::timeout(DRAIN_TIME, body.drain(DRAIN)).await;
+                drain(&mut body).await;
                 return Err(error);
             }
         };
@@ -307,65 +306,4 @@ fn slow() -> UploadError {
 #[expect(clippy::cast_precision_loss, reason = "a fraction for people")]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
-}
-
-/// Reads the body to its end through the cutter and checks what came out of it. While one portion is cut, the
-/// next is read.
-async fn read<B, F, R>(
-    cutter: Cutter,
-    info: &UploadInfo,
-    mut body: Body<B>,
-    give: F,
-) -> Result<(), UploadError>
-where
-    B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
-    F: Fn(Vec<Part>) -> R,
-    R: Future<Output = Result<(), UploadError>>,
-{
-    let mut cutter = cutter;
-    let mut portion = body.portion().await?;
-    while !portion.is_empty() {
-        let mut worker = cutter;
-        let work = tokio::task::spawn_blocking(move || {
-            let parts = worker.feed(&portion);
-            (worker, parts)
-        });
-        let (done, next) = tokio::join!(work, body.portion());
-        let (back, parts) = done.map_err(|_| broken())?;
-        cutter = back;
-        match parts {
-            Ok(parts) if parts.is_empty() => {}
-            Ok(parts) => give(parts).await?,
-            Err(error) => {
-                let _ = tokio::time::timeout(DRAIN_TIME, body.drain(DRAIN)).await;
-                return Err(UploadError::Nar(error));
-            }
-        }
-        portion = next?;
-    }
-    let whole = tokio::task::spawn_blocking(move || (cutter.length(), cutter.finish())).await;
-    let (length, whole) = whole.map_err(|_| broken())?;
-    if length != info.nar_size {
-        return Err(UploadError::SizeMismatch {
-            expected: info.nar_size,
-            actual: length,
-            more: false,
-        });
-    }
-    let whole = whole.map_err(UploadError::Nar)?;
-    if whole.hash != info.nar_hash {
-        return Err(UploadError::HashMismatch {
-            expected: info.nar_hash,
-            actual: whole.hash,
-        });
-    }
-    if whole.rest.is_empty() {
-        Ok(())
-    } else {
-        give(whole.rest).await
-    }
-}
-
-fn broken() -> UploadError {
-    UploadError::Unavailable("the NAR could not be processed".to_owned())
 }

@@ -4,6 +4,7 @@
 //! is ample windows are large and the next is fetched ahead; when many clients share it they get narrow ones.
 
 mod fetch;
+mod handing;
 mod window;
 
 use std::ops::Range;
@@ -24,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::fetch::Fetcher;
+use self::handing::{Held, portions};
 use self::window::{Cut, Window};
 use super::committer::Committer;
 use super::error::ReadError;
@@ -39,8 +41,6 @@ const NARROW: u64 = 1024 * 1024;
 const UNIT: u64 = 1024;
 /// How long a reader waits for its turn.
 const TURN: Duration = Duration::from_secs(30);
-/// How much of a body is handed on at a time.
-const PORTION: usize = 256 * 1024;
 
 /// Names a window: the same manifest and cut always give the same bytes.
 type Key = (Digest, usize, usize);
@@ -64,12 +64,6 @@ struct Sending {
     cut: Cut,
     /// Fetched ahead, if there was room.
     ahead: Option<(Window, AbortOnDropHandle<Result<Held, ReadError>>)>,
-}
-
-/// A window's bytes and its share of the budget.
-struct Held {
-    bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Reader {
@@ -164,10 +158,7 @@ impl Reader {
             fetch.await?
         };
         let bytes = whole.slice(window.wanted.clone());
-        Ok(Held {
-            bytes,
-            _share: Some(share),
-        })
+        Ok(Held::new(bytes, share))
     }
 }
 
@@ -224,19 +215,4 @@ impl Sending {
 
 fn share(window: &Window) -> u32 {
     u32::try_from(window.bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
-}
-
-/// Hands a window on in portions; its share of the budget is given back with the last.
-fn portions(held: Result<Held, ReadError>) -> BoxStream<'static, Result<Bytes, ReadError>> {
-    match held {
-        Err(error) => stream::iter([Err(error)]).boxed(),
-        Ok(held) => stream::unfold(held, |mut held| async move {
-            if held.bytes.is_empty() {
-                return None;
-            }
-            let portion = held.bytes.split_to(held.bytes.len().min(PORTION));
-            Some((Ok(portion), held))
-        })
-        .boxed(),
-    }
 }

@@ -1,5 +1,7 @@
 //! The bucket over S3, at one of several endpoints of the same cluster.
 
+mod failure;
+
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
@@ -15,16 +17,15 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
+use self::failure::{Failure, failure, status};
 use super::endpoints::{self, Endpoints};
 use super::{Answer, Cause, ObjectError, ObjectStore, Page};
 
@@ -86,16 +87,6 @@ impl fmt::Debug for S3Store {
             .field("bucket", &self.bucket)
             .finish_non_exhaustive()
     }
-}
-
-/// How one endpoint failed at one request.
-enum Failure {
-    /// The object is not there.
-    NotFound,
-    /// It will say the same again: another endpoint may know better.
-    Refused(Cause),
-    /// Ask another, or later.
-    Unavailable(Cause),
 }
 
 impl S3Store {
@@ -293,42 +284,6 @@ impl S3Store {
 
 fn transfer(bytes: u64) -> Duration {
     GRACE + Duration::from_secs(bytes / SLOWEST)
-}
-
-fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn failure<E>(error: SdkError<E, HttpResponse>) -> Failure
-where
-    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-{
-    let status = status(&error);
-    let code = error.code().map(str::to_owned);
-    let text = match (&code, error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        _ => chain(&error),
-    };
-    match (status, code.as_deref()) {
-        (Some(404), Some("NoSuchBucket")) => Failure::Refused(text.into()),
-        (Some(404), _) => Failure::NotFound,
-        // Too many requests, or a clock that is off for a moment, may pass.
-        (Some(408 | 429), _) => Failure::Unavailable(text.into()),
-        (Some(400..=499), _) => Failure::Refused(text.into()),
-        _ => Failure::Unavailable(text.into()),
-    }
-}
-
-/// An error with its causes in one line; the SDK's own text says only "dispatch failure".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl ObjectStore for S3Store {

@@ -1,0 +1,84 @@
+//! The body's way through the cutter, and the verdict on what came out of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use hayloft_nixcache::UploadInfo;
+
+use super::body::Body;
+use super::cutter::{Cutter, Part};
+use crate::depot::error::{BoxError, UploadError};
+
+/// What is still read of a body that is refused, so that the client hears why.
+const DRAIN: u64 = 64 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Reads on for a bounded while and forgets it.
+pub(super) async fn drain<B>(body: &mut Body<B>)
+where
+    B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
+{
+    let _ = tokio::time::timeout(DRAIN_TIME, body.drain(DRAIN)).await;
+}
+
+/// Reads the body to its end through the cutter and checks what came out of it. While one portion is cut, the
+/// next is read.
+pub(super) async fn read<B, F, R>(
+    cutter: Cutter,
+    info: &UploadInfo,
+    mut body: Body<B>,
+    give: F,
+) -> Result<(), UploadError>
+where
+    B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
+    F: Fn(Vec<Part>) -> R,
+    R: Future<Output = Result<(), UploadError>>,
+{
+    let mut cutter = cutter;
+    let mut portion = body.portion().await?;
+    while !portion.is_empty() {
+        let mut worker = cutter;
+        let work = tokio::task::spawn_blocking(move || {
+            let parts = worker.feed(&portion);
+            (worker, parts)
+        });
+        let (done, next) = tokio::join!(work, body.portion());
+        let (back, parts) = done.map_err(|_| broken())?;
+        cutter = back;
+        match parts {
+            Ok(parts) if parts.is_empty() => {}
+            Ok(parts) => give(parts).await?,
+            Err(error) => {
+                drain(&mut body).await;
+                return Err(UploadError::Nar(error));
+            }
+        }
+        portion = next?;
+    }
+    let whole = tokio::task::spawn_blocking(move || (cutter.length(), cutter.finish())).await;
+    let (length, whole) = whole.map_err(|_| broken())?;
+    if length != info.nar_size {
+        return Err(UploadError::SizeMismatch {
+            expected: info.nar_size,
+            actual: length,
+            more: false,
+        });
+    }
+    let whole = whole.map_err(UploadError::Nar)?;
+    if whole.hash != info.nar_hash {
+        return Err(UploadError::HashMismatch {
+            expected: info.nar_hash,
+            actual: whole.hash,
+        });
+    }
+    if whole.rest.is_empty() {
+        Ok(())
+    } else {
+        give(whole.rest).await
+    }
+}
+
+fn broken() -> UploadError {
+    UploadError::Unavailable("the NAR could not be processed".to_owned())
+}

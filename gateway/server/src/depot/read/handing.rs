@@ -1,0 +1,128 @@
+//! Handing a verified window on to a client, in portions, as fast as it takes them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::depot::error::ReadError;
+
+/// How long a client may take nothing.
+const STALLED: Duration = Duration::from_secs(120);
+/// How much of a body is handed on at a time.
+const PORTION: usize = 256 * 1024;
+
+/// A window's bytes and its share of the budget.
+pub(super) struct Held {
+    bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+impl Held {
+    pub(super) const fn new(bytes: Bytes, share: OwnedSemaphorePermit) -> Self {
+        Self { bytes, _share: share }
+    }
+}
+
+/// A window that is being handed on. A client that takes nothing for a while loses it: what it holds is taken
+/// from others.
+struct Handing {
+    held: Mutex<Option<Held>>,
+    /// How many portions were taken.
+    taken: AtomicU64,
+}
+
+impl Handing {
+    fn portion(&self) -> Option<Result<Bytes, ReadError>> {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = held.as_mut() else {
+            return Some(Err(ReadError::Unavailable(format!(
+                "nothing was taken for {STALLED:?}"
+            ))));
+        };
+        if held.bytes.is_empty() {
+            return None;
+        }
+        Some(Ok(held.bytes.split_to(held.bytes.len().min(PORTION))))
+    }
+
+    async fn watch(self: Arc<Self>) {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(STALLED).await;
+            let taken = self.taken.load(Ordering::Relaxed);
+            if taken == before {
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return;
+            }
+            before = taken;
+        }
+    }
+}
+
+/// Hands a window on in portions; its share of the budget is given back with the last.
+pub(super) fn portions(held: Result<Held, ReadError>) -> BoxStream<'static, Result<Bytes, ReadError>> {
+    let held = match held {
+        Err(error) => return stream::iter([Err(error)]).boxed(),
+        Ok(held) => held,
+    };
+    let handing = Arc::new(Handing {
+        held: Mutex::new(Some(held)),
+        taken: AtomicU64::new(0),
+    });
+    let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&handing).watch()));
+    stream::unfold(Some((handing, watch)), |state| async move {
+        let (handing, watch) = state?;
+        let portion = handing.portion()?;
+        let next = portion.is_ok().then_some((handing, watch));
+        Some((portion, next))
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn held(length: usize, budget: &Arc<Semaphore>) -> Held {
+        let share = Arc::clone(budget).try_acquire_owned().unwrap();
+        Held::new(vec![7; length].into(), share)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_gives_its_share_back() {
+        let budget = Arc::new(Semaphore::new(1));
+        let mut stream = portions(Ok(held(2 * PORTION, &budget)));
+        assert!(stream.next().await.unwrap().is_ok());
+        tokio::time::sleep(STALLED * 3).await;
+        assert_eq!(budget.available_permits(), 1);
+        assert!(matches!(
+            stream.next().await,
+            Some(Err(ReadError::Unavailable(_)))
+        ));
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_gets_everything() {
+        let budget = Arc::new(Semaphore::new(1));
+        let mut stream = portions(Ok(held(10 * PORTION + 1, &budget)));
+        let mut length = 0;
+        while let Some(part) = stream.next().await {
+            length += part.unwrap().len();
+            tokio::time::sleep(STALLED / 2).await;
+        }
+        assert_eq!(length, 10 * PORTION + 1);
+        drop(stream);
+        tokio::task::yield_now().await;
+        assert_eq!(budget.available_permits(), 1);
+    }
+}
