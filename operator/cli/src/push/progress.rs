@@ -126,7 +126,7 @@ impl Progress {
         if let Look::Bars { multi, total } = &mut fresh.look {
             let style = "{bar:30} {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {msg}";
             *total = multi.add(ProgressBar::new(bytes).with_style(style_of(style)));
-            total.set_message(format!("0 of {} paths", infos.len()));
+            total.set_message(format!("0 of {}", words::count(infos.len(), "path")));
             total.enable_steady_tick(Duration::from_millis(250));
         }
         fresh
@@ -156,9 +156,9 @@ impl Progress {
     pub(crate) fn path_done(&self, info: &PathInfo, meter: &Meter, result: &UploadResult) {
         meter.remove();
         let done = self.sum.paths_done.fetch_add(1, Ordering::Relaxed) + 1;
-        let paths = self.sum.paths.load(Ordering::Relaxed);
+        let paths = words::count(self.paths(), "path");
         match &self.look {
-            Look::Bars { total, .. } => total.set_message(format!("{done} of {paths} paths")),
+            Look::Bars { total, .. } => total.set_message(format!("{done} of {paths}")),
             Look::Lines => {
                 let share = deduplicated(result);
                 let known = if share >= 0.01 {
@@ -187,13 +187,17 @@ impl Progress {
         if matches!(self.look, Look::Lines) {
             let sum = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             self.note(&format!(
-                "{} of {} paths, {} of {}",
+                "{} of {}, {} of {}",
                 sum(&self.sum.paths_done),
-                sum(&self.sum.paths),
+                words::count(self.paths(), "path"),
                 words::bytes(sum(&self.sum.bytes_moved)),
                 words::bytes(sum(&self.sum.bytes))
             ));
         }
+    }
+
+    fn paths(&self) -> usize {
+        usize::try_from(self.sum.paths.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// The uploads have ended.

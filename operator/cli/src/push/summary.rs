@@ -71,7 +71,7 @@ impl Summary {
         }
         let mut line = format!(
             "pushed {} to {cache}, {} in {}",
-            paths(self.pushed),
+            words::count(self.pushed, "path"),
             words::bytes(self.pushed_bytes),
             words::duration(self.took)
         );
@@ -119,14 +119,6 @@ impl Summary {
     fn rate(&self) -> u64 {
         let millis = self.took.as_millis().max(1);
         u64::try_from(u128::from(self.pushed_bytes) * 1000 / millis).unwrap_or(u64::MAX)
-    }
-}
-
-fn paths(count: usize) -> String {
-    if count == 1 {
-        "1 path".to_owned()
-    } else {
-        format!("{count} paths")
     }
 }
 
