@@ -30,7 +30,7 @@ pub(super) async fn install(context: &Context, root: &Path, spawner: &Spawner) -
     let cargo = find::in_path(&context.env, "cargo").ok_or(GarageError::NoCargo {
         cached: cached.clone(),
     })?;
-    let building = root.with_extension("building");
+    let building = root.with_added_extension("building");
     let (target, out) = (building.join("target"), building.join("out"));
     for folder in [&target, &out, &root.join("bin")] {
         DirBuilder::new()

@@ -28,8 +28,8 @@ pub(crate) enum ChoiceError {
     #[error("the built-in document is not sound")]
     Laptop(#[source] NameError),
     /// Nothing would answer clients.
-    #[error("{} gives no host the role `gateway`, so nothing would answer Nix clients; add it to the roles of one host", path.display())]
-    NoGateway { path: PathBuf },
+    #[error(transparent)]
+    NoGateway(NoGateway),
 }
 
 /// The copy of the document in the folder cannot be written.
@@ -42,6 +42,13 @@ pub(crate) enum CopyError {
     #[error("cannot write {}", .0.path.display())]
     Write(#[source] hayloft_agent::files::WriteError),
 }
+
+/// A document in which nothing answers clients.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "spec.hosts: no host has the role `gateway`, so nothing would answer Nix clients; add it to the roles of one host"
+)]
+pub(crate) struct NoGateway;
 
 /// A document as this home follows it.
 #[derive(Debug)]
@@ -71,11 +78,7 @@ pub(crate) fn choose(
         (Asked { spec: Some(path), .. }, _) => {
             let document = document_file::read(path).map_err(ChoiceError::Spec)?;
             let (document, notices) = at_home(document);
-            if !document.spec.hosts.iter().any(|host| host.has(Role::Gateway)) {
-                return Err(ChoiceError::NoGateway {
-                    path: path.to_owned(),
-                });
-            }
+            needs_a_gateway(&document).map_err(ChoiceError::NoGateway)?;
             (document, notices)
         }
         (
@@ -108,6 +111,15 @@ fn pledge(free: u64, hosts: u8) -> Bytes {
     let share = free / 2 / u64::from(hosts.max(1));
     let whole_gib = share >> 30 << 30;
     Bytes(whole_gib.max(rules::MIN_PLEDGE.0))
+}
+
+/// Refuses a document in which nothing answers clients: here that is never meant.
+pub(crate) fn needs_a_gateway(document: &Document) -> Result<(), NoGateway> {
+    if document.spec.hosts.iter().any(|host| host.has(Role::Gateway)) {
+        Ok(())
+    } else {
+        Err(NoGateway)
+    }
 }
 
 /// Takes out of a document what belongs to other homes.

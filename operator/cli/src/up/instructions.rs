@@ -18,7 +18,7 @@ pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str
     let dir_flag = if is_default_dir {
         String::new()
     } else {
-        format!(" --dir {}", dir.display())
+        format!(" --dir {}", quote(&dir.display().to_string()))
     };
     let mut text = format!(
         "\nHayloft is ready ({}, {took}): {gateway}\n",
@@ -50,6 +50,16 @@ pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str
     text
 }
 
+/// A word as a shell takes it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::ready::tests::ready;
@@ -68,6 +78,15 @@ mod tests {
     #[test]
     fn another_folder_is_named_in_every_command() {
         insta::assert_snapshot!(render(&ready(), Path::new("/srv/cache"), false, "2.9 s"));
+    }
+
+    #[test]
+    fn a_folder_with_a_space_can_still_be_pasted() {
+        let text = render(&ready(), Path::new("/srv/Mia's cache"), false, "2.9 s");
+        assert!(
+            text.contains(r"hayloft push --dir '/srv/Mia'\''s cache' --cache"),
+            "{text}"
+        );
     }
 
     #[test]

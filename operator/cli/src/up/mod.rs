@@ -12,7 +12,7 @@ mod run;
 mod sockets;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -65,6 +65,9 @@ enum PreflightError {
     /// The port for clients.
     #[error("port {port} is taken by another program; stop that one, or choose another port with --port")]
     PortTaken { port: u16 },
+    /// The ready file.
+    #[error("the ready file {} cannot be written: {source}; choose another place with --ready-file", path.display())]
+    ReadyFile { path: PathBuf, source: std::io::Error },
     /// The port for clients, for another reason.
     #[error("port {port} cannot be used: {source}; choose another with --port")]
     Port { port: u16, source: std::io::Error },
@@ -84,6 +87,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     let folder = locked.folder().clone();
     log::init(&folder, context.env.text("RUST_LOG")).context("the log in the folder cannot be written")?;
     let gateway = check_port(args.port)?;
+    let ready_file = args.ready_file.as_deref().map(check_ready_file).transpose()?;
     let spawner = Spawner::start(Shim {
         program: context.program.clone(),
         args: vec!["exec-child".into()],
@@ -149,9 +153,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     let running = Running {
         folder,
         is_default_dir,
-        ready_file: args
-            .ready_file
-            .map(|path| std::path::absolute(&path).unwrap_or(path)),
+        ready_file,
         hosts,
         coordinator,
         store,
@@ -162,6 +164,26 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         _locked: locked,
     };
     running.run(context, &mut interrupts).await
+}
+
+/// The full path of the ready file. One that is there tells of an earlier start and goes away now.
+fn check_ready_file(path: &Path) -> Result<PathBuf, PreflightError> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().unwrap_or(&path);
+    let check = || -> std::io::Result<()> {
+        // Written and removed again: that it can be is asked now, not when everything runs.
+        let probe = folder.join(format!(".hayloft-ready-{}", std::process::id()));
+        std::fs::write(&probe, b"")?;
+        std::fs::remove_file(&probe)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    };
+    match check() {
+        Ok(()) => Ok(path),
+        Err(source) => Err(PreflightError::ReadyFile { path, source }),
+    }
 }
 
 /// The address for clients, if it is free.

@@ -55,6 +55,8 @@ struct View {
     ready: Option<Ready>,
     http: reqwest::Client,
     last_problem: Option<String>,
+    /// Where clients were served when they last could be.
+    served_at: Option<String>,
     /// Conditions of which it was told that they do not hold.
     told: BTreeSet<ConditionType>,
 }
@@ -87,6 +89,7 @@ impl Running {
             ready: None,
             http: reqwest::Client::builder().no_proxy().build()?,
             last_problem: None,
+            served_at: None,
             told: BTreeSet::new(),
         };
         let result = loop {
@@ -106,7 +109,12 @@ impl Running {
                     let now = status.borrow_and_update().clone();
                     self.see_status(&mut view, now, progress.is_none(), context);
                 }
-                Some(request) = self.requests.recv() => self.answer(request, context).await,
+                Some(request) = self.requests.recv() => {
+                    if self.answer(request, context).await {
+                        // The first cache may be another one.
+                        view.ready = None;
+                    }
+                }
                 _ = ask.tick(), if view.ready.is_none() => self.probe(&mut view, context).await,
             }
             if let Some(showing) = &mut progress {
@@ -166,6 +174,14 @@ impl Running {
         match found.await {
             Ok((found, token)) => {
                 let ready = ready::compose(url, &told, found, token, &self.hosts, &view.reports);
+                if view
+                    .served_at
+                    .as_ref()
+                    .is_some_and(|before| *before != ready.gateway)
+                {
+                    context.note(&format!("Nix clients are served at {} now", ready.gateway));
+                }
+                view.served_at = Some(ready.gateway.clone());
                 view.ready = Some(ready);
                 view.last_problem = None;
                 self.tell(view, context);
@@ -176,6 +192,13 @@ impl Running {
 
     /// Brings the files for programs up to date when processes are others now.
     fn renew(&self, view: &mut View, context: &Context) {
+        if let (Some(ready), Some((url, _))) =
+            (&view.ready, ready::running_gateway(&self.hosts, &view.reports))
+            && ready.gateway != url
+        {
+            // Another host serves now: ask it first.
+            view.ready = None;
+        }
         let Some(ready) = &mut view.ready else { return };
         let hosts = ready::with_pids(&self.hosts, &view.reports);
         if ready.hosts != hosts {
@@ -193,19 +216,23 @@ impl Running {
     }
 
     /// Answers a command: compares a document with the one that is followed, and follows it if that is asked.
-    async fn answer(&mut self, request: Request, context: &Context) {
+    /// Gives whether it is.
+    async fn answer(&mut self, request: Request, context: &Context) -> bool {
         let Request {
             document,
             dry_run,
             answer,
         } = request;
         let outcome = self.consider(document, dry_run, context).await;
+        let applied = outcome.as_ref().is_ok_and(|outcome| outcome.applied);
         // Whoever asked may have gone.
         let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+        applied
     }
 
     async fn consider(&mut self, new: Document, dry_run: bool, context: &Context) -> anyhow::Result<Outcome> {
         let (new, notices) = document::at_home(new);
+        document::needs_a_gateway(&new)?;
         let old = self.document.borrow().clone();
         rules::check_change(&old, &new)?;
         let changes = changes::between(&old, &new)?;
@@ -249,10 +276,13 @@ impl Running {
         context.note("Stopping: first the gateway, then Garage (Ctrl-C again kills at once)");
         let began = Instant::now();
         drop(server);
+        // Not one after the other: the coordinator may be at a step that hangs.
         let stopping = async {
-            coordinator.stop().await;
-            store.close().await;
-            hosts.stop().await;
+            let deciding = async {
+                coordinator.stop().await;
+                store.close().await;
+            };
+            tokio::join!(deciding, hosts.stop());
         };
         tokio::select! {
             () = stopping => context.note(&format!("Stopped in {}; all data stays in {}",

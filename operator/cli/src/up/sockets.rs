@@ -26,6 +26,7 @@ impl Sockets {
     /// When that folder or the note of it cannot be made.
     pub(crate) fn place(folder: &Folder, temp: &Path, random: u64, wanted: &[PathBuf]) -> io::Result<Self> {
         let note = note(folder);
+        remove_left_over(&note);
         let short = if wanted.iter().any(|path| path.as_os_str().len() > LONGEST) {
             let short = temp.join(format!("hayloft-{random:016x}"));
             // Not recursive: it must be new, and thereby ours.
@@ -55,6 +56,21 @@ impl Drop for Sockets {
             let _ = fs::remove_dir_all(short);
             let _ = fs::remove_file(&self.note);
         }
+    }
+}
+
+/// Removes the short folder of a start that was killed. Only one that has our kind of name is touched.
+fn remove_left_over(note: &Path) {
+    let Ok(short) = fs::read_to_string(note) else {
+        return;
+    };
+    let short = Path::new(&short);
+    let ours = short
+        .file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with("hayloft-"));
+    if ours && short.is_absolute() {
+        let _ = fs::remove_dir_all(short);
     }
 }
 

@@ -301,6 +301,79 @@ fn a_document_applied_to_a_running_one_adds_a_cache_and_a_host() {
 }
 
 #[test]
+fn a_document_of_another_home_is_followed_without_its_addresses() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("cache");
+    let spec = temp.path().join("spec.yaml");
+    let text = "
+apiVersion: hayloft.dev/v1alpha1
+kind: CacheCluster
+metadata: { name: commons }
+spec:
+  garage: { replicationFactor: 1 }
+  hosts:
+    - { name: paris-1, zone: paris, roles: [storage], pledge: 2Gi, address: paris-1.example.org }
+    - { name: lyon-1, zone: lyon, roles: [gateway] }
+  gateway: { publicUrl: 'https://cache.example.org' }
+  caches:
+    - { name: ours, public: false }
+    - { name: theirs, public: true }
+";
+    fs::write(&spec, text).unwrap();
+    let up = Up::start(&dir, &["--spec", spec.to_str().unwrap()]);
+    let ready = up.ready();
+    up.line(&["addresses of paris-1 are ignored"]);
+    up.line(&["publicUrl is ignored"]);
+    assert_eq!(ready["cache"], "ours");
+    assert!(
+        ready["gateway"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:"),
+        "{ready}"
+    );
+    get(&ready, "theirs/nix-cache-info").unwrap();
+
+    // Another host may serve; programs are told where.
+    let moved = text
+        .replace("roles: [storage]", "roles: [storage, gateway]")
+        .replace("\n    - { name: lyon-1, zone: lyon, roles: [gateway] }", "");
+    fs::write(&spec, moved.replace("2Gi", "3Gi")).unwrap();
+    let applied = run(&[
+        "apply",
+        "--dir",
+        dir.to_str().unwrap(),
+        "-f",
+        spec.to_str().unwrap(),
+    ]);
+    assert!(applied.status.success(), "{applied:?}");
+    let now = until(
+        || up.ready_now().filter(|now| now["gateway"] != ready["gateway"]),
+        || format!("the gateway did not move: {}", up.text()),
+    );
+    until(
+        || get(&now, "ours/nix-cache-info").ok(),
+        || format!("it is not served: {}", up.text()),
+    );
+    assert_eq!(now["publicKey"], ready["publicKey"]);
+
+    fs::write(
+        &spec,
+        text.replace(", roles: [gateway]", ", roles: [storage], pledge: 2Gi"),
+    )
+    .unwrap();
+    let error = one_line(&run(&[
+        "apply",
+        "--dir",
+        dir.to_str().unwrap(),
+        "-f",
+        spec.to_str().unwrap(),
+    ]));
+    assert!(error.contains("no host has the role `gateway`"), "{error}");
+    assert!(up.end(Signal::TERM).0.success());
+}
+
+#[test]
 fn a_deep_folder_works_although_paths_of_sockets_must_be_short() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp

@@ -34,6 +34,28 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn a_ready_file_that_cannot_be_written_is_told_before_anything_runs() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("cache");
+    let file = temp.path().join("nowhere/ready.json");
+    let args = [
+        "up",
+        "--dir",
+        dir.to_str().unwrap(),
+        "--port",
+        "0",
+        "--ready-file",
+        file.to_str().unwrap(),
+    ];
+    let error = one_line(&run(&args));
+    assert!(
+        error.contains("nowhere/ready.json") && error.contains("--ready-file"),
+        "{error}"
+    );
+    assert!(!dir.join("hosts").exists());
+}
+
+#[test]
 fn a_full_disk_is_told_before_anything_is_made() {
     let temp = tempfile::tempdir().unwrap();
     let disk = temp.path().join("disk");
