@@ -1,10 +1,24 @@
 //! What the coordinator tells people: the state of a cluster. The JSON is stable.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::Role;
 use crate::{Bytes, CacheName, ClusterName, HostName, NodeId, ZoneName};
+
+/// Writes bytes as a plain number, for scripts.
+fn plain<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(bytes.0)
+}
+
+/// The same where there may be none.
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn plain_option<S: Serializer>(bytes: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => serializer.serialize_some(&bytes.0),
+        None => serializer.serialize_none(),
+    }
+}
 
 /// The state of a cluster at one moment, from what was seen and done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +86,7 @@ pub struct HostStatus {
     /// Whether it has a role in the current layout.
     pub in_layout: bool,
     /// Bytes it lends.
+    #[serde(serialize_with = "plain_option")]
     pub pledge: Option<Bytes>,
     /// Partitions (of 256, each held by replication-factor hosts) that it holds.
     pub partitions: Option<u64>,
@@ -104,10 +119,13 @@ pub struct LayoutStatus {
 #[serde(rename_all = "camelCase")]
 pub struct SpaceStatus {
     /// Bytes that hosts lend, all copies counted.
+    #[serde(serialize_with = "plain")]
     pub pledged: Bytes,
     /// Bytes of distinct data that the layout can hold.
+    #[serde(serialize_with = "plain_option")]
     pub usable: Option<Bytes>,
     /// Bytes in the bucket, one copy counted.
+    #[serde(serialize_with = "plain_option")]
     pub used: Option<Bytes>,
     /// Objects in the bucket.
     pub objects: Option<u64>,

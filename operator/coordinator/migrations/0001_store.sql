@@ -18,3 +18,9 @@ CREATE TABLE host (
     had_role INTEGER NOT NULL DEFAULT 0,
     left_at INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- Nodes that hosts were before they lost their metadata.
+CREATE TABLE former (
+    garage_id TEXT PRIMARY KEY,
+    host TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

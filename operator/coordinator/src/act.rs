@@ -121,6 +121,17 @@ impl Actor<'_> {
                 };
                 self.change_layout(through, *version, change).await
             }
+            Step::SkipGone { through, version } => {
+                let client = self.client(through)?;
+                match client.skip_dead(*version).await {
+                    // It settled meanwhile, or everyone is counted already.
+                    Ok(_) | Err(AdminError::Refused { status: 400, .. }) => Ok(()),
+                    Err(source) => Err(ActError::Garage {
+                        host: through.clone(),
+                        source,
+                    }),
+                }
+            }
             Step::EnsureKey { through } => {
                 self.memory.forget_access();
                 let secrets = self.store.secrets();

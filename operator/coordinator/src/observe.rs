@@ -1,22 +1,22 @@
 //! Looking: at what agents report and at what one member of Garage says. No judgement.
 
+mod ask;
+mod facts;
+
 use std::collections::BTreeMap;
 
-use hayloft_api::agent::{AdminAddress, GARAGE_UNIT, GATEWAY_UNIT, HostReport};
-use hayloft_api::{Bytes, Document, Generation, HostName, NodeId, Secret};
-use hayloft_engine::{
-    Access, BucketFacts, ClusterFacts, HostFacts, HostPlan, LayoutFacts, NodeFacts, NodeRole, ReportFacts,
-    RoleChange, Snapshot, Staged,
-};
-use hayloft_garage::GarageVersion;
-use hayloft_garage::admin::{self, AdminError, BucketInfo, Client, Health, Layout, ZoneRedundancy};
+use hayloft_api::agent::{AdminAddress, GARAGE_UNIT, HostReport};
+use hayloft_api::{Document, Generation, HostName, NodeId, Secret};
+use hayloft_engine::{Access, ClusterFacts, HostPlan};
+use hayloft_garage::admin::{AdminError, BucketInfo, Client, Health, Layout};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::store::{Attempt, Remembered};
-use crate::{BUCKET, Links, Store, StoreError};
+pub(crate) use ask::staged;
+pub(crate) use facts::snapshot;
 
-/// How old what is known of the bucket may be. Counting is cheap for Garage; the question's cost is its token.
-const BUCKET_AGE: SignedDuration = SignedDuration::from_secs(20);
+use crate::store::{Attempt, Remembered};
+use crate::{Links, Store, StoreError};
+
 /// How long nobody but the member that was told to apply a layout is asked, when its answer was not heard: its
 /// version must not be met by another one of the same number.
 const LOYALTY: SignedDuration = SignedDuration::from_secs(60);
@@ -48,6 +48,7 @@ pub(crate) struct Memory {
     pub(crate) started: Timestamp,
     pub(crate) heard: BTreeMap<HostName, Heard>,
     pub(crate) remembered: BTreeMap<HostName, Remembered>,
+    pub(crate) former: BTreeMap<NodeId, HostName>,
     pub(crate) ready_since: BTreeMap<HostName, Timestamp>,
     pub(crate) told: BTreeMap<HostName, (Generation, HostPlan)>,
     pub(crate) attempt: Option<Attempt>,
@@ -64,6 +65,7 @@ impl Memory {
             started,
             heard: BTreeMap::new(),
             remembered: store.hosts().await?,
+            former: store.former().await?,
             ready_since: BTreeMap::new(),
             told: BTreeMap::new(),
             attempt: store.attempt().await?,
@@ -144,6 +146,11 @@ pub(crate) async fn hear(
         if known.is_none() && spec.is_none() {
             continue;
         }
+        if let Some(known) = known.filter(|known| known.id != id) {
+            tracing::warn!(host = %name, was = %known.id.short(), is = %id.short(), "the host is another node now");
+            store.put_former(known.id, name).await?;
+            memory.former.insert(known.id, name.clone());
+        }
         let mut host = match known {
             // Another node key is another node: what the old one had and did is not its own.
             Some(known) if known.id == id => known.clone(),
@@ -197,7 +204,7 @@ pub(crate) async fn look(
                 continue;
             }
         };
-        match ask(memory, &client, &name, key_id, now).await {
+        match ask::ask(memory, &client, &name, key_id, now).await {
             Ok(observation) => {
                 memory.through = Some(name);
                 return Ok(Some(observation));
@@ -211,153 +218,6 @@ pub(crate) async fn look(
     match last {
         Some(error) => Err(error),
         None => Ok(None),
-    }
-}
-
-async fn ask(
-    memory: &mut Memory,
-    client: &Client,
-    name: &HostName,
-    key_id: &str,
-    now: Timestamp,
-) -> Result<Observation, AdminError> {
-    let status = client.status().await?;
-    let layout = client.layout().await?;
-    let health = client.health().await?;
-    let settled = match memory.settled {
-        _ if layout.version == 0 => true,
-        // A version that settled once stays so until the next.
-        Some(version) if version == layout.version => true,
-        _ => {
-            let history = client.history().await?;
-            let settled = history.settled() && history.current_version == layout.version;
-            memory.settled = settled.then_some(layout.version);
-            settled
-        }
-    };
-    let (access, bucket) = if layout.version == 0 {
-        (None, None)
-    } else {
-        access(memory, client, key_id, now).await?
-    };
-    let facts = ClusterFacts {
-        through: name.clone(),
-        observed: now,
-        nodes: status
-            .nodes
-            .iter()
-            .map(|node| (node.id, NodeFacts { up: node.is_up }))
-            .collect(),
-        layout: layout_facts(&layout, settled),
-        access,
-    };
-    Ok(Observation {
-        facts,
-        layout,
-        health,
-        bucket,
-    })
-}
-
-/// Looks for the key and the bucket, or remembers them. Without a quorum for their tables that is not known, which
-/// must not hide the rest.
-async fn access(
-    memory: &mut Memory,
-    client: &Client,
-    key_id: &str,
-    now: Timestamp,
-) -> Result<(Option<Access>, Option<BucketInfo>), AdminError> {
-    if let Some((at, access, bucket)) = &memory.access
-        && access.ready()
-        && now.duration_since(*at) < BUCKET_AGE
-    {
-        return Ok((Some(access.clone()), bucket.clone()));
-    }
-    let asked = async {
-        let bucket = client.bucket(BUCKET).await?;
-        let rights = bucket
-            .as_ref()
-            .and_then(|bucket| bucket.keys.iter().find(|key| key.access_key_id == key_id))
-            .map(|key| key.permissions);
-        let key = match rights {
-            Some(_) => true,
-            None => client.key(key_id).await?.is_some(),
-        };
-        let allowed = rights.is_some_and(|rights| rights.read && rights.write);
-        let facts = bucket.as_ref().map(|bucket| BucketFacts {
-            allowed,
-            bytes: Bytes(bucket.bytes),
-        });
-        Ok::<_, AdminError>((Access { key, bucket: facts }, bucket))
-    };
-    match asked.await {
-        Ok((access, bucket)) => {
-            memory.access = Some((now, access.clone(), bucket.clone()));
-            Ok((Some(access), bucket))
-        }
-        Err(AdminError::LayoutNotReady { .. } | AdminError::Refused { status: 500.., .. }) => {
-            Ok((None, None))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn layout_facts(layout: &Layout, settled: bool) -> LayoutFacts {
-    let redundancy = |parameters: &admin::Parameters| match parameters.zone_redundancy {
-        ZoneRedundancy::AtLeast(zones) => Some(zones),
-        ZoneRedundancy::Maximum => None,
-    };
-    LayoutFacts {
-        version: layout.version,
-        roles: layout
-            .roles
-            .iter()
-            .map(|role| {
-                let admin::LayoutRole {
-                    id,
-                    zone,
-                    tags,
-                    capacity,
-                    ..
-                } = role;
-                (
-                    *id,
-                    NodeRole {
-                        zone: zone.clone(),
-                        capacity: *capacity,
-                        tags: tags.clone(),
-                    },
-                )
-            })
-            .collect(),
-        zone_redundancy: redundancy(&layout.parameters),
-        staged: staged(layout),
-        settled,
-    }
-}
-
-/// What lies in the staging area.
-pub(crate) fn staged(layout: &Layout) -> Staged {
-    let change = |change: &admin::RoleChange| match change {
-        admin::RoleChange::Remove { .. } => RoleChange::Remove,
-        admin::RoleChange::Assign { zone, tags, capacity } => RoleChange::Assign(NodeRole {
-            zone: zone.clone(),
-            capacity: *capacity,
-            tags: tags.clone(),
-        }),
-    };
-    Staged {
-        roles: layout
-            .staged_role_changes
-            .iter()
-            .map(|staged| (staged.id, change(&staged.change)))
-            .collect(),
-        zone_redundancy: layout
-            .staged_parameters
-            .map(|parameters| match parameters.zone_redundancy {
-                ZoneRedundancy::AtLeast(zones) => Some(zones),
-                ZoneRedundancy::Maximum => None,
-            }),
     }
 }
 
@@ -394,82 +254,4 @@ pub(crate) async fn remember(
         memory.attempt = None;
     }
     Ok(())
-}
-
-/// All facts together.
-pub(crate) fn snapshot(
-    memory: &mut Memory,
-    observation: Option<&Observation>,
-    now: Timestamp,
-    minute_of_day: u16,
-) -> Snapshot {
-    let cluster = observation.map(|observation| observation.facts.clone());
-    let names: Vec<HostName> = memory
-        .remembered
-        .keys()
-        .chain(memory.heard.keys())
-        .cloned()
-        .collect();
-    let mut hosts = BTreeMap::new();
-    for name in names {
-        let remembered = memory.remembered.get(&name);
-        let heard = memory.heard.get(&name);
-        let id = heard
-            .map(|heard| heard.report.garage_id)
-            .or(remembered.map(|host| host.id));
-        let ready = ready(cluster.as_ref(), id);
-        if ready {
-            memory.ready_since.entry(name.clone()).or_insert(now);
-        } else {
-            memory.ready_since.remove(&name);
-        }
-        let facts = HostFacts {
-            id,
-            zone: remembered.and_then(|host| host.zone.clone()),
-            ready_since: memory.ready_since.get(&name).copied(),
-            left: remembered.and_then(|host| host.left),
-            agent: heard.is_some_and(|heard| heard.agent),
-            report: heard.map(report_facts),
-            told: memory.told.get(&name).map(|(_, plan)| plan.clone()),
-        };
-        hosts.insert(name, facts);
-    }
-    Snapshot {
-        now,
-        minute_of_day,
-        started: memory.started,
-        hosts,
-        cluster,
-        staged_by_us: memory.attempt.as_ref().map(|attempt| attempt.staged.clone()),
-        bucket_made: memory.bucket_made,
-    }
-}
-
-/// Whether a node is connected and has no role.
-fn ready(cluster: Option<&ClusterFacts>, id: Option<NodeId>) -> bool {
-    cluster.zip(id).is_some_and(|(cluster, id)| {
-        cluster.nodes.get(&id).is_some_and(|node| node.up) && !cluster.layout.roles.contains_key(&id)
-    })
-}
-
-fn report_facts(heard: &Heard) -> ReportFacts {
-    let Heard { report, at, agent } = heard;
-    let unfit = report
-        .garage_version
-        .as_deref()
-        .and_then(|version| match version.parse::<GarageVersion>() {
-            Ok(version) => version.fit().err().map(|unfit| unfit.to_string()),
-            Err(error) => Some(error.to_string()),
-        });
-    ReportFacts {
-        heard: *at,
-        follows: report.generation.is_some(),
-        rpc_addr: report.rpc_addr.clone(),
-        s3_addr: report.s3_addr.clone(),
-        gateway_addr: report.gateway_addr.clone(),
-        unfit,
-        garage_runs: *agent && report.runs(GARAGE_UNIT),
-        gateway_runs: *agent && report.runs(GATEWAY_UNIT),
-        disk: report.disk,
-    }
 }

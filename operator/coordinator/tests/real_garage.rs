@@ -71,6 +71,10 @@ impl Home {
     }
 
     async fn agent(&mut self, n: u8) {
+        self.agent_with_seed(n, n).await;
+    }
+
+    async fn agent_with_seed(&mut self, n: u8, seed: u8) {
         let args = ["-c", "shift 3; exec \"$@\"", "shim"]
             .map(OsString::from)
             .to_vec();
@@ -94,7 +98,7 @@ impl Home {
             },
             garage_version: "2.5.0".parse::<GarageVersion>().unwrap(),
             gateway_addr: (n == 1).then(|| "127.0.0.1:1".to_owned()),
-            node_key_seed: [n; 32],
+            node_key_seed: [seed; 32],
         };
         let handle = Agent::start(config, ChildDriver::new(spawner, [n; 32]))
             .await
@@ -296,6 +300,29 @@ async fn a_killed_host_is_told_and_what_others_staged_is_left_alone() {
     admin.revert().await.unwrap();
     let status = home.until("ready again", is_ready).await;
     assert_eq!(status.layout.version, 1);
+    home.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_lost_its_disk_takes_its_role_again_as_another_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut home = Home::start(dir.path(), 3).await;
+    home.until("ready", is_ready).await;
+    let old = home.report(3).garage_id;
+    home.agents.remove(&name(3)).unwrap().stop().await;
+    home.links.send_modify(|links| drop(links.remove(&name(3))));
+    std::fs::remove_dir_all(dir.path().join("host-3")).unwrap();
+    home.until("told of the loss", |status| status.phase == Phase::Degraded)
+        .await;
+
+    home.agent_with_seed(3, 33).await;
+    let renewed = |status: &Status| is_ready(status) && status.layout.version == 2;
+    let status = home.until("ready with a new node", renewed).await;
+    assert_ne!(home.report(3).garage_id, old);
+    assert_eq!(status.layout.storage_hosts, 3);
+    assert_eq!(status.waiting, []);
+    let layout = home.admin(1).await.layout().await.unwrap();
+    assert!(layout.roles.iter().all(|role| role.id != old));
     home.stop().await;
 }
 

@@ -55,6 +55,12 @@ pub enum Objection {
         /// As declared.
         need: u8,
     },
+    /// The only copy of something would be given up.
+    #[error("the plan takes the role of a node that is down, and everything has one copy only")]
+    LosesOnlyCopy,
+    /// Somebody who has a role would be skipped.
+    #[error("the plan skips nodes that are down while {0} is one of them and has a role")]
+    SkipsHolder(String),
     /// More than one removal.
     #[error("the plan takes the roles of {0} hosts at once")]
     SeveralRemovals(usize),
@@ -136,6 +142,10 @@ pub fn check(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Objec
                     objections.push(Objection::RevertsForeign);
                 }
             }
+            Step::SkipGone { through, .. } => {
+                writers.insert(through.clone());
+                skip(snapshot, &mut objections);
+            }
             Step::EnsureKey { through } | Step::EnsureBucket { through } | Step::AllowKey { through } => {
                 writers.insert(through.clone());
             }
@@ -177,6 +187,19 @@ fn holds_data(snapshot: &Snapshot, host: &HostName) -> bool {
             snapshot.cluster.is_none() && facts.report.as_ref().is_some_and(|report| report.garage_runs);
         role || unknown || facts.left.is_some()
     })
+}
+
+/// Garage skips everyone who is down: nobody who has a role may be.
+fn skip(snapshot: &Snapshot, objections: &mut Vec<Objection>) {
+    let Some(cluster) = &snapshot.cluster else {
+        objections.push(Objection::Blind);
+        return;
+    };
+    for id in cluster.layout.roles.keys() {
+        if !cluster.nodes.get(id).is_some_and(|node| node.up) {
+            objections.push(Objection::SkipsHolder(id.short()));
+        }
+    }
 }
 
 fn layout(
@@ -235,6 +258,9 @@ fn layout(
             }
             RoleChange::Remove => {
                 removals += 1;
+                if !up(id) && document.spec.garage.replication_factor == 1 {
+                    objections.push(Objection::LosesOnlyCopy);
+                }
                 let declared = host(*id).and_then(|host| document.host(host));
                 if let Some(spec) = declared
                     && spec.has(Role::Storage)
@@ -242,9 +268,14 @@ fn layout(
                 {
                     objections.push(Objection::RemovesDeclared(spec.name.clone()));
                 }
-                let earlier = snapshot.hosts.iter().find(|(_, facts)| {
-                    facts.left.is_some() && facts.id.is_none_or(|other| !current.roles.contains_key(&other))
-                });
+                // Of a lost disk nothing more is lost by making its copies anew, while those who left before still
+                // offer what they hold.
+                let renewed = !up(id) && snapshot.hosts.values().any(|facts| facts.former.contains(id));
+                let offers = |id: NodeId| current.roles.contains_key(&id) || (renewed && up(&id));
+                let earlier = snapshot
+                    .hosts
+                    .iter()
+                    .find(|(_, facts)| facts.left.is_some() && !facts.id.is_some_and(offers));
                 if let Some((earlier, _)) = earlier {
                     objections.push(Objection::RemovalUnproven(earlier.clone()));
                 }

@@ -96,10 +96,21 @@ impl<'a> Input<'a> {
         self.members.values().find(|member| member.id() == Some(id))
     }
 
+    /// The host that was this node before and is another one now.
+    pub fn former_host(&self, id: NodeId) -> Option<&'a HostName> {
+        let mut hosts = self.snapshot.hosts.iter();
+        hosts
+            .find(|(_, facts)| facts.former.contains(&id))
+            .map(|(name, _)| name)
+    }
+
     /// A node's host, or the node itself where that is not known.
     pub fn name_of(&self, id: NodeId) -> String {
         self.host_of(id).map_or_else(
-            || format!("node {}", id.short()),
+            || match self.former_host(id) {
+                Some(host) => format!("the node that {host} was before"),
+                None => format!("node {}", id.short()),
+            },
             |member| member.name.to_string(),
         )
     }

@@ -10,6 +10,7 @@ mod input;
 mod plan;
 mod snapshot;
 mod step;
+mod words;
 
 pub use check::{Objection, check};
 pub use forecast::{Forecast, NodeForecast, judge_forecast};

@@ -3,6 +3,9 @@
 mod access;
 mod desired;
 mod layout;
+mod mesh;
+mod replace;
+mod version;
 
 use std::fmt;
 
@@ -67,7 +70,7 @@ impl fmt::Display for Plan {
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut plan = Plan::default();
     desired::tell_hosts(input, &mut plan);
-    layout::connect(input, &mut plan);
+    mesh::connect(input, &mut plan);
     layout::change(input, &mut plan);
     access::ensure(input, &mut plan);
     for pool in &input.document.spec.pools {

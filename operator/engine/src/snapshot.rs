@@ -1,6 +1,6 @@
 //! Facts, as they were observed, with the time of each look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hayloft_api::agent::DiskReport;
 use hayloft_api::{Bytes, HostName, NodeId, ZoneName};
@@ -52,6 +52,8 @@ pub struct HostFacts {
     pub zone: Option<ZoneName>,
     /// Since when it could be given a role and has none.
     pub ready_since: Option<Timestamp>,
+    /// Nodes that it was before.
+    pub former: BTreeSet<NodeId>,
     /// When its role was taken from it, if that happened.
     pub left: Option<Timestamp>,
     /// Whether its agent can be talked to now.
@@ -105,6 +107,8 @@ pub struct ClusterFacts {
 pub struct NodeFacts {
     /// Whether the two are connected.
     pub up: bool,
+    /// Whether it has no role any more, and an older version, in which it had one, is still live.
+    pub draining: bool,
 }
 
 /// The layout.

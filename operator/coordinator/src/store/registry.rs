@@ -52,6 +52,40 @@ impl Store {
         rows.iter().map(|row| read(row).ok_or_else(damaged)).collect()
     }
 
+    /// Nodes that hosts were before.
+    pub(crate) async fn former(&self) -> Result<BTreeMap<NodeId, HostName>, StoreError> {
+        let rows = sqlx::query("SELECT garage_id, host FROM former")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::Query {
+                doing: "read the former nodes",
+                source,
+            })?;
+        let read = |row: &SqliteRow| {
+            let id: String = row.try_get("garage_id").ok()?;
+            let host: String = row.try_get("host").ok()?;
+            Some((id.parse().ok()?, host.parse().ok()?))
+        };
+        let damaged = || StoreError::Damaged {
+            what: "a former node's row".to_owned(),
+        };
+        rows.iter().map(|row| read(row).ok_or_else(damaged)).collect()
+    }
+
+    /// Remembers that a host was another node before.
+    pub(crate) async fn put_former(&self, id: NodeId, host: &HostName) -> Result<(), StoreError> {
+        sqlx::query("INSERT OR REPLACE INTO former (garage_id, host) VALUES (?, ?)")
+            .bind(id.to_string())
+            .bind(host.as_str())
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+            .map_err(|source| StoreError::Query {
+                doing: "remember a former node",
+                source,
+            })
+    }
+
     /// Remembers a host as it is now.
     pub(crate) async fn put_host(&self, name: &HostName, host: &Remembered) -> Result<(), StoreError> {
         let Remembered {

@@ -75,6 +75,14 @@ async fn hosts_and_attempts_read_back_as_they_were_written() {
     let name: hayloft_api::HostName = "a".parse().unwrap();
     store.put_host(&name, &host).await.unwrap();
     assert_eq!(store.hosts().await.unwrap().get(&name), Some(&host));
+    store
+        .put_former(NodeId::from_public_key([4; 32]), &name)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.former().await.unwrap(),
+        [(NodeId::from_public_key([4; 32]), name.clone())].into()
+    );
     let attempt = Attempt {
         through: name,
         version: 4,

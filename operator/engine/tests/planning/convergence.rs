@@ -13,6 +13,8 @@ enum Event {
     /// A host is switched off, or on again.
     Off(u8),
     On(u8),
+    /// A host loses its disk and starts anew.
+    Reborn(u8),
     /// The coordinator forgets all that it told.
     Restart,
     /// Time passes.
@@ -25,6 +27,7 @@ fn event() -> impl Strategy<Value = Event> {
         (1_u8..=6, 1_u8..=40).prop_map(|(n, gib)| Event::Pledge(n, gib)),
         (1_u8..=6).prop_map(Event::Off),
         (1_u8..=6).prop_map(Event::On),
+        (1_u8..=6).prop_map(Event::Reborn),
         Just(Event::Restart),
         (1_u8..=200).prop_map(Event::Pass),
     ]
@@ -54,7 +57,14 @@ fn happen(world: &mut World, event: &Event) {
         }
         Event::Off(n) if world.alive.contains(&crate::world::name(*n)) => world.ends(*n),
         Event::On(n) if world.snapshot.hosts.contains_key(&crate::world::name(*n)) => world.returns(*n),
-        Event::Off(_) | Event::On(_) => {}
+        // Whoever lost more disks than there are copies to spare needs a person.
+        Event::Reborn(n)
+            if world.snapshot.hosts.contains_key(&crate::world::name(*n))
+                && world.snapshot.hosts.values().all(|facts| facts.former.is_empty()) =>
+        {
+            world.is_reborn(*n);
+        }
+        Event::Off(_) | Event::On(_) | Event::Reborn(_) => {}
         Event::Restart => {
             for facts in world.snapshot.hosts.values_mut() {
                 facts.told = None;

@@ -201,6 +201,38 @@ fn a_host_that_left_comes_back() {
 }
 
 #[test]
+fn a_host_comes_back_without_its_disk() {
+    let mut world = World::converged(3);
+    world.is_reborn(2);
+    world.round();
+    world.round();
+    assert_snapshot!(world.look());
+    world.round();
+    assert_snapshot!(world.look());
+    world.converge(5);
+    assert!(world.plan().is_done(), "{}", world.plan());
+}
+
+#[test]
+fn a_host_comes_back_without_its_disk_while_another_is_down() {
+    let mut world = World::converged(3);
+    world.is_reborn(2);
+    world.ends(3);
+    world.round();
+    world.round();
+    assert_snapshot!(world.look());
+}
+
+#[test]
+fn the_only_copy_is_not_given_up() {
+    let mut world = World::converged(1);
+    world.is_reborn(1);
+    world.round();
+    world.round();
+    assert_snapshot!(world.look());
+}
+
+#[test]
 fn somebody_else_staged_a_change() {
     let mut world = World::converged(3);
     world.layout.staged = Staged {

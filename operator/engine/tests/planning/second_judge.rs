@@ -178,6 +178,26 @@ fn a_host_that_holds_data_is_never_told_to_stop_garage() {
 }
 
 #[test]
+fn nobody_with_a_role_is_skipped_and_the_only_copy_stays() {
+    let mut world = World::converged(3);
+    let skip = || Step::SkipGone {
+        through: name(1),
+        version: 1,
+    };
+    assert_eq!(judge(&world, [skip()]), []);
+    world.ends(3);
+    world.observe();
+    assert_eq!(judge(&world, [skip()]), [Objection::SkipsHolder(id(3).short())]);
+    let mut world = World::converged(2);
+    world.document = document(1);
+    world.document.spec.hosts[0].name = name(1);
+    world.ends(2);
+    world.observe();
+    let objections = judge(&world, [change(2, [(2, RoleChange::Remove)])]);
+    assert_eq!(objections, [Objection::LosesOnlyCopy]);
+}
+
+#[test]
 fn all_writes_go_through_one_member() {
     let world = four();
     let steps = [

@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) alive: BTreeSet<HostName>,
     ledgers: BTreeMap<HostName, HostPlan>,
     connected: BTreeSet<NodeId>,
+    /// Nodes that lost their role while they were down.
+    gone: BTreeSet<NodeId>,
     pub(crate) layout: LayoutFacts,
     pub(crate) access: Access,
     pub(crate) versions: Vec<u64>,
@@ -52,6 +54,7 @@ impl World {
             alive: BTreeSet::new(),
             ledgers: BTreeMap::new(),
             connected: BTreeSet::new(),
+            gone: BTreeSet::new(),
             layout: LayoutFacts {
                 settled: true,
                 ..LayoutFacts::default()
@@ -122,6 +125,19 @@ impl World {
         self.report(n).gateway_runs = told.gateway.is_some();
     }
 
+    /// A host's disk is lost, and it starts anew, as another node.
+    pub(crate) fn is_reborn(&mut self, n: u8) {
+        self.ends(n);
+        let old = self.facts(n).id.unwrap();
+        self.starts(n);
+        let facts = self.facts(n);
+        facts.id = Some(NodeId::from_public_key([old.public_key()[0] + 100; 32]));
+        facts.told = None;
+        facts.left = None;
+        facts.former.insert(old);
+        self.ledgers.remove(&name(n));
+    }
+
     pub(crate) fn facts(&mut self, n: u8) -> &mut HostFacts {
         self.snapshot.hosts.entry(name(n)).or_default()
     }
@@ -155,20 +171,21 @@ impl World {
         let through = self.snapshot.hosts.iter().find(|(_, facts)| runs(facts));
         self.snapshot.cluster = through.map(|(through, facts)| {
             self.connected.extend(facts.id);
-            let nodes: BTreeMap<NodeId, NodeFacts> = self
-                .snapshot
-                .hosts
-                .values()
-                .filter_map(|facts| {
-                    let id = facts.id?;
-                    Some((
-                        id,
-                        NodeFacts {
-                            up: runs(facts) && self.connected.contains(&id),
-                        },
-                    ))
-                })
-                .collect();
+            let mut nodes = BTreeMap::new();
+            for facts in self.snapshot.hosts.values() {
+                // Garage lists a node that is down only while it has a role or is drained from one.
+                for former in &facts.former {
+                    let draining = self.gone.contains(former);
+                    if draining || layout.roles.contains_key(former) {
+                        nodes.insert(*former, NodeFacts { up: false, draining });
+                    }
+                }
+                if let Some(id) = facts.id {
+                    let up = runs(facts) && self.connected.contains(&id);
+                    let draining = !layout.settled && !layout.roles.contains_key(&id) && facts.left.is_some();
+                    nodes.insert(id, NodeFacts { up, draining });
+                }
+            }
             ClusterFacts {
                 through: through.clone(),
                 observed: now,
@@ -234,12 +251,19 @@ impl World {
                             RoleChange::Assign(role) => self.layout.roles.insert(*id, role.clone()),
                             RoleChange::Remove => self.layout.roles.remove(id),
                         };
+                        if *change == RoleChange::Remove && !self.connected.contains(id) {
+                            self.gone.insert(*id);
+                        }
                     }
                     if zone_redundancy.is_some() {
                         self.layout.zone_redundancy = *zone_redundancy;
                     }
                     self.layout.settled = false;
                     self.settles_in = 2;
+                }
+                Step::SkipGone { version, .. } => {
+                    assert_eq!(*version, self.layout.version);
+                    self.gone.clear();
                 }
                 Step::EnsureKey { .. } => self.access.key = true,
                 Step::EnsureBucket { .. } => {
@@ -269,7 +293,7 @@ impl World {
             .roles
             .keys()
             .all(|id| cluster.is_some_and(|cluster| cluster.nodes.get(id).is_some_and(|node| node.up)));
-        if !self.layout.settled && all_up {
+        if !self.layout.settled && all_up && self.gone.is_empty() {
             self.settles_in = self.settles_in.saturating_sub(1);
             self.layout.settled = self.settles_in == 0;
         }

@@ -1,0 +1,139 @@
+//! Hosts, layout, space and gateways as status shows them.
+
+use hayloft_api::agent::GATEWAY_UNIT;
+use hayloft_api::status::{GatewayStatus, HostStatus, LayoutStatus, SpaceStatus};
+use hayloft_api::{Bytes, Document, HostName};
+use hayloft_engine::Snapshot;
+
+use crate::observe::{Memory, Observation};
+
+pub(super) fn hosts(
+    document: &Document,
+    snapshot: &Snapshot,
+    observation: Option<&Observation>,
+    memory: &Memory,
+) -> Vec<HostStatus> {
+    let mut names: Vec<&HostName> = document.spec.hosts.iter().map(|host| &host.name).collect();
+    for (name, facts) in &snapshot.hosts {
+        let in_layout = facts.id.is_some_and(|id| {
+            snapshot
+                .cluster
+                .as_ref()
+                .is_some_and(|cluster| cluster.layout.roles.contains_key(&id))
+        });
+        if !names.contains(&name) && (in_layout || facts.left.is_some()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| host(name, document, snapshot, observation, memory))
+        .collect()
+}
+
+fn host(
+    name: &HostName,
+    document: &Document,
+    snapshot: &Snapshot,
+    observation: Option<&Observation>,
+    memory: &Memory,
+) -> HostStatus {
+    let spec = document.host(name);
+    let facts = snapshot.hosts.get(name);
+    let id = facts.and_then(|facts| facts.id);
+    let heard = memory.heard.get(name);
+    let report = heard.map(|heard| &heard.report);
+    let role = id.and_then(|id| observation?.layout.roles.iter().find(|role| role.id == id));
+    let node = id.and_then(|id| snapshot.cluster.as_ref()?.nodes.get(&id));
+    HostStatus {
+        name: name.clone(),
+        zone: spec
+            .map(|spec| spec.zone.clone())
+            .or_else(|| facts.and_then(|facts| facts.zone.clone())),
+        roles: spec.map(|spec| spec.roles.clone()).unwrap_or_default(),
+        garage_id: id,
+        declared: spec.is_some(),
+        agent: facts.is_some_and(|facts| facts.agent),
+        up: node.is_some_and(|node| node.up),
+        in_layout: role.is_some(),
+        pledge: spec
+            .and_then(|spec| spec.pledge)
+            .or_else(|| role.and_then(|role| role.capacity).map(Bytes)),
+        partitions: role.and_then(|role| role.stored_partitions),
+        disk: report.and_then(|report| report.disk),
+        garage_version: report.and_then(|report| report.garage_version.clone()),
+        units: report.map(|report| report.units.clone()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn layout(observation: Option<&Observation>) -> LayoutStatus {
+    let Some(observation) = observation else {
+        return LayoutStatus::default();
+    };
+    let layout = &observation.facts.layout;
+    let storage = layout
+        .roles
+        .values()
+        .filter(|role| role.capacity.is_some())
+        .count();
+    LayoutStatus {
+        version: layout.version,
+        settled: layout.version > 0 && layout.settled,
+        storage_hosts: u64::try_from(storage).unwrap_or(u64::MAX),
+        zone_redundancy: layout.zone_redundancy,
+        partitions_with_quorum: (layout.version > 0).then_some(observation.health.partitions_quorum),
+    }
+}
+
+pub(super) fn space(document: &Document, observation: Option<&Observation>) -> SpaceStatus {
+    let pledged = document
+        .storage_hosts()
+        .filter_map(|host| host.pledge)
+        .map(|Bytes(bytes)| bytes);
+    let bucket = observation.and_then(|observation| observation.bucket.as_ref());
+    SpaceStatus {
+        pledged: Bytes(pledged.fold(0, u64::saturating_add)),
+        // Garage's partitions are 256, whatever the cluster.
+        usable: observation
+            .filter(|observation| observation.layout.version > 0)
+            .map(|observation| Bytes(observation.layout.partition_size.saturating_mul(256))),
+        used: bucket.map(|bucket| Bytes(bucket.bytes)),
+        objects: bucket.map(|bucket| bucket.objects),
+    }
+}
+
+pub(super) fn gateway(document: &Document, snapshot: &Snapshot, memory: &Memory) -> GatewayStatus {
+    let running = |name: &HostName| {
+        snapshot
+            .hosts
+            .get(name)
+            .and_then(|facts| facts.report.as_ref())
+            .is_some_and(|report| report.gateway_runs)
+    };
+    let hosts: Vec<HostName> = memory
+        .heard
+        .iter()
+        .filter(|(name, heard)| heard.report.unit(GATEWAY_UNIT).is_some() && running(name))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let address = hosts
+        .first()
+        .and_then(|name| memory.heard.get(name)?.report.gateway_addr.clone());
+    GatewayStatus {
+        up: !hosts.is_empty(),
+        url: document
+            .spec
+            .gateway
+            .public_url
+            .clone()
+            .or_else(|| address.map(|addr| format!("http://{addr}"))),
+        hosts,
+        caches: document
+            .spec
+            .caches
+            .iter()
+            .map(|cache| cache.name.clone())
+            .collect(),
+    }
+}

@@ -1,0 +1,235 @@
+//! The next layout version: who is in it, and when it may be applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hayloft_api::{HostName, NodeId};
+use jiff::SignedDuration;
+
+use super::layout::{Difference, declared_role, down_holders, names};
+use crate::{ClusterFacts, Input, Member, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
+
+/// How long the first layout waits for declared hosts that are not there, when those that are suffice.
+const FIRST_HOSTS: SignedDuration = SignedDuration::from_secs(20);
+
+/// The first version: as soon as all declared hosts are there, or those that are suffice and the others keep us
+/// waiting.
+pub(super) fn first(input: &Input<'_>, cluster: &ClusterFacts, difference: &Difference<'_>, plan: &mut Plan) {
+    let what = "apply the first layout";
+    let expected = input
+        .members
+        .values()
+        .filter(|member| member.shall_store())
+        .count();
+    let roles = assignments(&difference.joins);
+    if let Some(waits_for) = too_few(input, &roles.values().collect::<Vec<_>>()) {
+        plan.wait(what, waits_for);
+        return;
+    }
+    let waited = input.snapshot.now.duration_since(input.snapshot.started);
+    if difference.joins.len() < expected && waited < FIRST_HOSTS {
+        let there: BTreeSet<&HostName> = difference.joins.iter().map(|member| member.name).collect();
+        let missing = input.members.values().filter(|member| member.shall_store());
+        let hosts = missing.filter(|member| !there.contains(member.name));
+        plan.wait(
+            what,
+            WaitsFor::GarageUp {
+                hosts: hosts.map(|member| member.name.clone()).collect(),
+            },
+        );
+        return;
+    }
+    plan.step(
+        Step::ChangeLayout {
+            through: cluster.through.clone(),
+            version: 1,
+            roles: roles
+                .into_iter()
+                .map(|(id, role)| (id, RoleChange::Assign(role)))
+                .collect(),
+            zone_redundancy: difference.redundancy,
+        },
+        Reason::FirstLayout,
+    );
+}
+
+/// Every version after the first: nothing in flight, nobody down; joiners and changes together, then one leaver.
+pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Difference<'_>, plan: &mut Plan) {
+    let layout = &cluster.layout;
+    let Difference {
+        joins,
+        changes,
+        leaves,
+        redundancy,
+    } = difference;
+    let what = format!("change the layout ({})", reason(difference, leaves));
+    if !layout.settled {
+        plan.wait(
+            what,
+            WaitsFor::Settling {
+                version: layout.version,
+            },
+        );
+        return;
+    }
+    let down = down_holders(input, cluster, |_| true);
+    if !down.is_empty() {
+        plan.wait(what, WaitsFor::HostsDown { hosts: down });
+        return;
+    }
+    let windows = &input.document.spec.rebalance.windows;
+    if !windows.is_empty()
+        && !windows
+            .iter()
+            .any(|window| window.contains(input.snapshot.minute_of_day))
+    {
+        plan.wait(
+            what,
+            WaitsFor::Windows {
+                windows: windows.clone(),
+            },
+        );
+        return;
+    }
+    let joins: &[_] = match join_window(input, joins) {
+        None => joins,
+        Some(waits_for) => {
+            plan.wait(
+                format!("let {} join", crate::words::list(&names(joins))),
+                waits_for,
+            );
+            &[]
+        }
+    };
+    // A leaver goes alone, after everyone else came, so that as many hosts as can be take over its data.
+    let arriving = !difference.joins.is_empty() || !changes.is_empty() || redundancy.is_some();
+    let leaver = match (arriving, leaves.as_slice()) {
+        (false, [leaver, later @ ..]) => {
+            for host in later {
+                let wait = WaitsFor::Placement {
+                    host: leaver.name.clone(),
+                };
+                plan.wait(format!("take the role from {}", host.name), wait);
+            }
+            match earlier_leaver(input, leaver, |_| true) {
+                Some(host) => {
+                    let wait = WaitsFor::Placement { host: host.clone() };
+                    plan.wait(format!("take the role from {}", leaver.name), wait);
+                    None
+                }
+                None => Some(*leaver),
+            }
+        }
+        _ => None,
+    };
+    let mut roles: BTreeMap<NodeId, RoleChange> = assignments(joins)
+        .into_iter()
+        .map(|(id, role)| (id, RoleChange::Assign(role)))
+        .collect();
+    roles.extend(
+        assignments(changes)
+            .into_iter()
+            .map(|(id, role)| (id, RoleChange::Assign(role))),
+    );
+    roles.extend(leaver.and_then(Member::id).map(|id| (id, RoleChange::Remove)));
+    if roles.is_empty() && redundancy.is_none() {
+        return;
+    }
+    let mut after = layout.roles.clone();
+    for (id, change) in &roles {
+        match change {
+            RoleChange::Assign(role) => after.insert(*id, role.clone()),
+            RoleChange::Remove => after.remove(id),
+        };
+    }
+    if let Some(waits_for) = too_few(input, &after.values().collect::<Vec<_>>()) {
+        plan.wait(what, waits_for);
+        return;
+    }
+    let difference = Difference {
+        joins: joins.to_vec(),
+        changes: changes.clone(),
+        leaves: leaver.into_iter().collect(),
+        redundancy: *redundancy,
+    };
+    plan.step(
+        Step::ChangeLayout {
+            through: cluster.through.clone(),
+            version: layout.version + 1,
+            roles,
+            zone_redundancy: *redundancy,
+        },
+        reason(&difference, &difference.leaves),
+    );
+}
+
+fn reason(difference: &Difference<'_>, leaves: &[&Member<'_>]) -> Reason {
+    Reason::LayoutDiffers {
+        joins: names(&difference.joins),
+        changes: names(&difference.changes),
+        leaves: names(leaves),
+        redundancy: difference.redundancy.is_some(),
+    }
+}
+
+pub(super) fn assignments(members: &[&Member<'_>]) -> BTreeMap<NodeId, NodeRole> {
+    members
+        .iter()
+        .filter_map(|member| Some((member.id()?, declared_role(member.spec?))))
+        .collect()
+}
+
+/// Joiners wait for each other until the window of the first of them ends, unless nobody else is expected.
+fn join_window(input: &Input<'_>, joins: &[&Member<'_>]) -> Option<WaitsFor> {
+    let others = input
+        .members
+        .values()
+        .any(|member| member.shall_store() && member.role.is_none() && !names(joins).contains(member.name));
+    if joins.is_empty() || !others {
+        return None;
+    }
+    let now = input.snapshot.now;
+    let since = joins
+        .iter()
+        .filter_map(|member| member.facts?.ready_since)
+        .min()
+        .unwrap_or(now);
+    let seconds = i64::try_from(input.document.spec.rebalance.join_window.seconds).unwrap_or(i64::MAX);
+    let until = since
+        .saturating_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(now);
+    (now < until).then_some(WaitsFor::JoinWindow { until })
+}
+
+/// A host that left before and whose data is not proven to lie elsewhere.
+pub(super) fn earlier_leaver<'a>(
+    input: &Input<'a>,
+    leaver: &Member<'_>,
+    counts: impl Fn(&Member<'_>) -> bool,
+) -> Option<&'a HostName> {
+    input
+        .members
+        .values()
+        .filter(|member| member.name != leaver.name && member.role.is_none() && counts(member))
+        .find(|member| member.facts.is_some_and(|facts| facts.left.is_some()))
+        .map(|member| member.name)
+}
+
+/// Why these roles could not hold all copies.
+pub(super) fn too_few(input: &Input<'_>, roles: &[&NodeRole]) -> Option<WaitsFor> {
+    let garage = &input.document.spec.garage;
+    let storage: Vec<&&NodeRole> = roles.iter().filter(|role| role.capacity.is_some()).collect();
+    let zones: BTreeSet<&str> = storage.iter().map(|role| role.zone.as_str()).collect();
+    if storage.len() < usize::from(garage.replication_factor) {
+        Some(WaitsFor::MoreHosts {
+            have: storage.len(),
+            need: garage.replication_factor,
+        })
+    } else if zones.len() < usize::from(garage.zones()) {
+        Some(WaitsFor::MoreZones {
+            have: zones.len(),
+            need: garage.zones(),
+        })
+    } else {
+        None
+    }
+}
