@@ -179,7 +179,7 @@ async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), In
         .map_err(&failed)?;
     sqlx::query(
         "INSERT OR IGNORE INTO path_packs
-         SELECT f.pack, ? FROM json_each(?) j JOIN frames f ON f.frame = unhex(j.value)",
+         SELECT f.pack, ? FROM json_each(?) j CROSS JOIN frames f WHERE f.frame = unhex(j.value)",
     )
     .bind(id)
     .bind(hex_list(manifest.frames()))

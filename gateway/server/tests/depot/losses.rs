@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, stream};
 use hayloft_server::depot::ReadError;
 use hayloft_store::object::ObjectStore as _;
 use hayloft_store::object::list_all;
@@ -147,4 +148,25 @@ async fn of_two_gateways_at_different_hosts_only_the_newer_writes() {
     assert!(Sample::new(1, 1000).pull(&new).await.unwrap());
     old.close().await;
     new.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_of_several_pages_is_whole_and_in_order() {
+    let world = World::start(1).await;
+    let bucket = S3Store::new(&world.s3());
+    let keys: Vec<String> = (0..1100).map(|n| format!("log/{n:016x}")).collect();
+    let puts = keys.iter().map(|key| bucket.put(key, "x".into()));
+    let done: Vec<_> = stream::iter(puts).buffer_unordered(16).collect().await;
+    assert!(done.iter().all(Result::is_ok));
+    assert_eq!(list_all(&bucket, "log/", None).await.unwrap(), keys);
+    assert_eq!(
+        list_all(&bucket, "log/", Some(&keys[49])).await.unwrap(),
+        keys[50..]
+    );
+    assert!(
+        list_all(&bucket, "log/", keys.last().map(String::as_str))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
