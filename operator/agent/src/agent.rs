@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hayloft_api::agent::{
-    AdminAddress, DiskReport, HostDesired, HostReport, UnitReport, UnitState as ReportedState,
-};
-use hayloft_api::{Generation, HostName, NodeId};
+use hayloft_api::agent::{HostDesired, HostReport};
+use hayloft_api::{HostName, NodeId};
 use hayloft_garage::{GarageVersion, NodeKey, NodeKeyError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -18,6 +16,7 @@ use crate::files;
 use crate::launch::{self, Places};
 use crate::ledger::{Ledger, Startup};
 use crate::ports::{self, HeldPorts, Ports};
+use crate::report;
 use crate::unit::UnitName;
 
 /// Facts that change by themselves (the disk) are looked at so often.
@@ -149,7 +148,7 @@ impl<D: Driver + Sync> Agent<D> {
         let states = driver.states();
         let ports = held.ports();
         let mut agent = Self {
-            report: watch::Sender::new(first_report(&config, garage_id, ports)),
+            report: watch::Sender::new(report::empty(&config, garage_id, ports)),
             config,
             driver,
             ledger,
@@ -286,11 +285,11 @@ impl<D: Driver + Sync> Agent<D> {
         self.seq += 1;
         let states = self.driver.states().borrow().clone();
         let generation = self.ledger.kept().map(|desired| desired.generation.clone());
-        let mut report = first_report(&self.config, self.garage_id, self.ports);
+        let mut report = report::empty(&self.config, self.garage_id, self.ports);
         report.seq = self.seq;
         report.generation = generation;
-        report.units = units_of(&states, self.trouble.as_deref());
-        report.disk = disk(&self.config.places.dir);
+        report.units = report::units(&states, self.trouble.as_deref());
+        report.disk = report::disk(&self.config.places.dir);
         self.report.send_replace(report);
     }
 }
@@ -299,66 +298,11 @@ fn ports_file(places: &Places) -> PathBuf {
     places.dir.join("ports.json")
 }
 
-fn first_report(config: &AgentConfig, garage_id: NodeId, ports: Ports) -> HostReport {
-    HostReport {
-        host: config.host.clone(),
-        seq: 0,
-        generation: None::<Generation>,
-        garage_id,
-        garage_version: Some(config.garage_version.to_string()),
-        rpc_addr: ports.rpc_addr().to_string(),
-        s3_addr: ports.s3_addr().to_string(),
-        admin: AdminAddress::Unix(config.places.admin_socket.clone()),
-        gateway_addr: config.gateway_addr.clone(),
-        units: Vec::new(),
-        disk: disk(&config.places.dir),
-    }
-}
-
-fn units_of(states: &UnitStates, trouble: Option<&str>) -> Vec<UnitReport> {
-    let report = |(name, state): (&UnitName, &crate::driver::UnitState)| UnitReport {
-        name: name.to_string(),
-        state: match state.phase {
-            Phase::Starting { pid } => ReportedState::Starting { pid },
-            Phase::Running { pid } => ReportedState::Running { pid },
-            Phase::BackingOff { wait } => ReportedState::BackingOff {
-                retry_in_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            },
-            Phase::Stopped | Phase::Stopping { .. } => ReportedState::Stopped,
-        },
-        restarts: state.restarts,
-        last_error: state.last_error.clone(),
-    };
-    let mut units: Vec<_> = states.iter().map(report).collect();
-    if let Some(trouble) = trouble {
-        match units.first_mut() {
-            Some(unit) => unit.last_error = Some(trouble.to_owned()),
-            None => units.push(UnitReport {
-                name: UnitName::Garage.to_string(),
-                state: ReportedState::Failed {
-                    reason: trouble.to_owned(),
-                },
-                restarts: 0,
-                last_error: Some(trouble.to_owned()),
-            }),
-        }
-    }
-    units
-}
-
 /// How often Garage died, when its last death was by a taken port and it waits to be started again.
 fn died_of_a_taken_port(states: &UnitStates) -> Option<u32> {
     let garage = states.get(&UnitName::Garage)?;
     let waits = matches!(garage.phase, Phase::BackingOff { .. });
     (waits && garage.cause == Some(Cause::PortInUse)).then_some(garage.restarts)
-}
-
-fn disk(dir: &std::path::Path) -> Option<DiskReport> {
-    let space = rustix::fs::statvfs(dir).ok()?;
-    Some(DiskReport {
-        data_available: space.f_bavail.saturating_mul(space.f_frsize),
-        data_total: space.f_blocks.saturating_mul(space.f_frsize),
-    })
 }
 
 /// An error with its causes in one line.

@@ -11,6 +11,7 @@ pub mod files;
 pub mod launch;
 pub mod ledger;
 pub mod ports;
+mod report;
 pub mod unit;
 
 pub use agent::{Agent, AgentConfig, AgentHandle, StartError};

@@ -1,4 +1,9 @@
 //! Units as a user sees them: real processes that die, hang, change and stop.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails in a test shall fail the test"
+)]
 
 use std::ffi::OsString;
 use std::fs;

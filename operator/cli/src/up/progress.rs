@@ -103,3 +103,50 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hayloft_api::agent::{HostReport, UnitReport};
+
+    use super::super::news::tests::report;
+    use super::*;
+
+    fn all(reports: [HostReport; 2]) -> Reports {
+        let named = |(number, mut report): (usize, HostReport)| {
+            report.host = format!("host-{}", number + 1).parse().unwrap();
+            (report.host.clone(), report)
+        };
+        reports.into_iter().enumerate().map(named).collect()
+    }
+
+    #[test]
+    fn a_start_is_told_step_by_step() {
+        let up = || report(UnitState::Running { pid: 7 }, 0, None);
+        let down = report(UnitState::Stopped, 0, None);
+        assert_eq!(
+            stage(&all([up(), down]), None),
+            "Starting Garage: it runs on 1 of 2 hosts"
+        );
+        assert_eq!(stage(&all([up(), up()]), None), "Making the layout of 2 hosts");
+    }
+
+    #[test]
+    fn what_holds_a_start_up_names_the_host_and_the_cause() {
+        let mut failing = report(UnitState::Running { pid: 7 }, 0, None);
+        failing.units.push(UnitReport {
+            name: "gateway".into(),
+            state: UnitState::BackingOff { retry_in_ms: 500 },
+            restarts: 4,
+            last_error: Some("a port it needs is taken (exit code 1)".into()),
+        });
+        let stuck = what_is_stuck(
+            &all([failing, report(UnitState::Running { pid: 8 }, 0, None)]),
+            None,
+        );
+        assert!(
+            stuck.contains("gateway on host-1: a port it needs is taken"),
+            "{stuck}"
+        );
+        assert!(!stuck.contains('\n'));
+    }
+}
