@@ -27,6 +27,9 @@ use crate::tell::{Outcome, Teller};
 /// News that come together are looked at together.
 const GATHER: Duration = Duration::from_millis(30);
 
+/// How long a round may go on when the coordinator shall stop.
+const LAST_ROUND: Duration = Duration::from_secs(2);
+
 /// The coordinator's end of the link to one agent. When the agent drops its end of `report`, it counts as gone.
 #[derive(Debug, Clone)]
 pub struct AgentLink {
@@ -141,7 +144,7 @@ impl Coordinator {
         validate(document, &snapshot).map(|input| plan(&input))
     }
 
-    /// Stops the loop after the step it is at. What hosts run goes on.
+    /// Stops the loop, within about two seconds. What hosts run goes on, and the store stays open.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
@@ -167,14 +170,25 @@ struct Loop {
 
 impl Loop {
     async fn run(mut self, stop: CancellationToken) {
-        loop {
+        while !stop.is_cancelled() {
             let mut links = self.links.borrow_and_update().clone();
-            // A step that was begun is ended: stopping in the middle of one would leave more to mend.
-            let round = self.round(&mut links).await;
+            let overdue = async {
+                stop.cancelled().await;
+                tokio::time::sleep(LAST_ROUND).await;
+            };
+            // A round that was begun may end; one that hangs is left, and what it staged is mended at the next start.
+            let round = tokio::select! {
+                round = self.round(&mut links) => round,
+                () = overdue => break,
+            };
             let pause = self.pace.after(round);
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.rest(pause, &mut links) => {}
+                () = stop.cancelled() => {}
+                woken = self.rest(pause, &mut links) => {
+                    if woken {
+                        self.pace.restart_patience();
+                    }
+                }
             }
         }
     }
@@ -306,8 +320,8 @@ impl Loop {
         }
     }
 
-    /// Waits for the end of the pause or for news.
-    async fn rest(&mut self, pause: Pause, links: &mut Links) {
+    /// Waits for the end of the pause or for news; whether it was news.
+    async fn rest(&mut self, pause: Pause, links: &mut Links) -> bool {
         let news = async {
             if !pause.may_wake {
                 pending::<()>().await;
@@ -343,8 +357,8 @@ impl Loop {
             tokio::time::sleep(GATHER).await;
         };
         tokio::select! {
-            () = tokio::time::sleep(pause.length) => {}
-            () = news => {}
+            () = tokio::time::sleep(pause.length) => false,
+            () = news => true,
         }
     }
 }
