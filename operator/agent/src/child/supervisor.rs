@@ -48,8 +48,8 @@ enum End {
 enum StartError {
     #[error("{error}: {}", error.source)]
     Files { error: files::WriteError },
-    #[error("cannot remove the old socket {path}: {source}")]
-    Socket { path: String, source: std::io::Error },
+    #[error("cannot remove the old socket {path}: {why}")]
+    Socket { path: String, why: std::io::Error },
     #[error("cannot start a process: {0}")]
     Spawn(std::io::Error),
 }
@@ -214,9 +214,9 @@ fn write_files(unit: &Unit) -> Result<(), StartError> {
 
 fn remove_socket(path: &Path) -> Result<(), StartError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(StartError::Socket {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(StartError::Socket {
             path: path.display().to_string(),
-            source,
+            why,
         }),
         _ => Ok(()),
     }

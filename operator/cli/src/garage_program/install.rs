@@ -56,7 +56,7 @@ pub(super) async fn install(context: &Context, root: &Path, spawner: &Spawner) -
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> GarageError {
     let path = path.to_owned();
-    move |source| GarageError::File { path, source }
+    move |why| GarageError::File { path, why }
 }
 
 /// Two builds at once would only slow each other down.

@@ -44,8 +44,8 @@ pub(crate) enum GarageError {
     #[error("stopped while Garage was being built; the next start goes on where this one was")]
     Interrupted,
     /// A folder or file cannot be used.
-    #[error("cannot use {}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    #[error("cannot use {}: {why}", path.display())]
+    File { path: PathBuf, why: std::io::Error },
 }
 
 /// Finds Garage, or builds it. Takes minutes in the second case, with visible progress.

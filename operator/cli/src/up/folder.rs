@@ -15,17 +15,17 @@ const LEAST_FREE: u64 = 512 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
     /// Something that is no folder is in the way, or the system refuses.
-    #[error("cannot make the folder {}: {source}; choose another with --dir", path.display())]
-    Make { path: PathBuf, source: io::Error },
+    #[error("cannot make the folder {}: {why}; choose another with --dir", path.display())]
+    Make { path: PathBuf, why: io::Error },
     /// Files cannot be made in it.
-    #[error("cannot write in the folder {}: {source}; make it writable, or choose another with --dir", path.display())]
-    NotWritable { path: PathBuf, source: io::Error },
+    #[error("cannot write in the folder {}: {why}; make it writable, or choose another with --dir", path.display())]
+    NotWritable { path: PathBuf, why: io::Error },
     /// Another process has it.
     #[error("{} is in use by another `hayloft up`{}; stop that one, or choose another folder with --dir", path.display(), pid_words(.pid.as_ref()))]
     InUse { path: PathBuf, pid: Option<u32> },
     /// The lock itself failed.
-    #[error("cannot lock {}: {source}", path.display())]
-    Lock { path: PathBuf, source: io::Error },
+    #[error("cannot lock {}: {why}", path.display())]
+    Lock { path: PathBuf, why: io::Error },
     /// The disk is full, or nearly.
     #[error("only {} are free for {}, and at least {} are needed; free some space, or choose another folder with --dir",
         crate::words::bytes(*free), path.display(), crate::words::bytes(LEAST_FREE))]
@@ -35,8 +35,8 @@ pub(crate) enum FolderError {
         path.display(), crate::words::bytes(*total), crate::words::bytes(rules::MIN_PLEDGE.0))]
     DiskSmall { path: PathBuf, total: u64 },
     /// The disk cannot be asked.
-    #[error("cannot see how much space {} has: {source}", path.display())]
-    Disk { path: PathBuf, source: io::Error },
+    #[error("cannot see how much space {} has: {why}", path.display())]
+    Disk { path: PathBuf, why: io::Error },
 }
 
 fn pid_words(pid: Option<&u32>) -> String {
@@ -102,13 +102,13 @@ pub(crate) fn take(folder: Folder) -> Result<LockedFolder, FolderError> {
         .recursive(true)
         .mode(0o700)
         .create(&path)
-        .map_err(|source| FolderError::Make {
+        .map_err(|why| FolderError::Make {
             path: path.clone(),
-            source,
+            why,
         })?;
     if !path.is_dir() {
-        let source = io::Error::from(io::ErrorKind::NotADirectory);
-        return Err(FolderError::Make { path, source });
+        let why = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(FolderError::Make { path, why });
     }
     let mut lock = OpenOptions::new()
         .create(true)
@@ -117,9 +117,9 @@ pub(crate) fn take(folder: Folder) -> Result<LockedFolder, FolderError> {
         .write(true)
         .mode(0o600)
         .open(folder.lock())
-        .map_err(|source| FolderError::NotWritable {
+        .map_err(|why| FolderError::NotWritable {
             path: path.clone(),
-            source,
+            why,
         })?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -134,12 +134,12 @@ pub(crate) fn take(folder: Folder) -> Result<LockedFolder, FolderError> {
         Err(error) => {
             return Err(FolderError::Lock {
                 path,
-                source: error.into(),
+                why: error.into(),
             });
         }
     }
     check_space(&path)?;
-    note_pid(&mut lock).map_err(|source| FolderError::NotWritable { path, source })?;
+    note_pid(&mut lock).map_err(|why| FolderError::NotWritable { path, why })?;
     Ok(LockedFolder { folder, _lock: lock })
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn free_space(path: &Path) -> Result<u64, FolderError> {
 fn space(path: &Path) -> Result<(u64, u64), FolderError> {
     let space = rustix::fs::statvfs(path).map_err(|error| FolderError::Disk {
         path: path.to_owned(),
-        source: error.into(),
+        why: error.into(),
     })?;
     Ok((
         space.f_bavail.saturating_mul(space.f_frsize),

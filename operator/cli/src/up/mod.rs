@@ -66,11 +66,11 @@ enum PreflightError {
     #[error("port {port} is taken by another program; stop that one, or choose another port with --port")]
     PortTaken { port: u16 },
     /// The ready file.
-    #[error("the ready file {} cannot be written: {source}; choose another place with --ready-file", path.display())]
-    ReadyFile { path: PathBuf, source: std::io::Error },
+    #[error("the ready file {} cannot be written: {why}; choose another place with --ready-file", path.display())]
+    ReadyFile { path: PathBuf, why: std::io::Error },
     /// The port for clients, for another reason.
-    #[error("port {port} cannot be used: {source}; choose another with --port")]
-    Port { port: u16, source: std::io::Error },
+    #[error("port {port} cannot be used: {why}; choose another with --port")]
+    Port { port: u16, why: std::io::Error },
 }
 
 /// Runs until it is told to stop.
@@ -182,7 +182,7 @@ fn check_ready_file(path: &Path) -> Result<PathBuf, PreflightError> {
     };
     match check() {
         Ok(()) => Ok(path),
-        Err(source) => Err(PreflightError::ReadyFile { path, source }),
+        Err(why) => Err(PreflightError::ReadyFile { path, why }),
     }
 }
 
@@ -190,8 +190,8 @@ fn check_ready_file(path: &Path) -> Result<PathBuf, PreflightError> {
 fn check_port(port: u16) -> Result<SocketAddr, PreflightError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .and_then(|listener| listener.local_addr())
-        .map_err(|source| match source.kind() {
+        .map_err(|why| match why.kind() {
             std::io::ErrorKind::AddrInUse => PreflightError::PortTaken { port },
-            _ => PreflightError::Port { port, source },
+            _ => PreflightError::Port { port, why },
         })
 }

@@ -16,7 +16,7 @@ fn three_hosts_come_up_stop_and_come_back_as_they_were() {
 
     assert_eq!(first["cache"], "main");
     assert!(
-        first["publicKey"].as_str().unwrap().starts_with("main:"),
+        first["publicKey"].as_str().unwrap().starts_with("main-"),
         "{first}"
     );
     assert_eq!(first["hosts"].as_array().unwrap().len(), 3);

@@ -63,6 +63,15 @@ pub(crate) fn one_line(output: &Output) -> String {
         "not one line at the end: {text}"
     );
     assert!(!text.contains("panicked"), "{text}");
+    let causes: Vec<_> = lines[0].split(": ").collect();
+    assert!(
+        causes.windows(2).all(|two| two[0] != two[1]),
+        "a cause is told twice: {text}"
+    );
+    assert!(
+        text.matches("os error").count() <= 1,
+        "a cause is told twice: {text}"
+    );
     lines[0].to_owned()
 }
 
