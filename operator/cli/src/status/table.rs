@@ -70,10 +70,13 @@ fn hosts(status: &Status, colour: bool) -> Table {
             Cell::new(roles(host)),
             state,
             right(host.pledge.map_or_else(dash, |pledge| words::bytes(pledge.0))),
-            right(
-                host.disk
-                    .map_or_else(dash, |disk| words::bytes(disk.data_available)),
-            ),
+            right(host.disk.map_or_else(dash, |disk| {
+                format!(
+                    "{} of {}",
+                    words::bytes(disk.data_available),
+                    words::bytes(disk.data_total)
+                )
+            })),
             right(
                 host.partitions
                     .map_or_else(dash, |partitions| partitions.to_string()),

@@ -182,20 +182,6 @@ fn space(path: &Path) -> Result<(u64, u64), FolderError> {
     ))
 }
 
-/// Opens the log of this process for appending; one that grew large is set aside first.
-pub(crate) fn open_log(folder: &Folder) -> io::Result<File> {
-    const LARGE: u64 = 10 * 1024 * 1024;
-    let path = folder.log();
-    if fs::metadata(&path).is_ok_and(|meta| meta.len() > LARGE) {
-        fs::rename(&path, path.with_extension("log.1"))?;
-    }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

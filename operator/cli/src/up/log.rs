@@ -1,30 +1,42 @@
 //! The log of this process, for those who look for a cause: people read the terminal.
 
-use std::fs::File;
-use std::io;
-use std::sync::Mutex;
+use std::io::{self, Write};
 
+use hayloft_agent::child::log::UnitLog;
 use tracing_subscriber::EnvFilter;
 
-use super::folder::{self, Folder};
+use super::folder::Folder;
 
 /// What is logged when `RUST_LOG` says nothing.
 const DEFAULT: &str = "info";
 
-/// Sends the log to a file in the folder. `filter` is in the form of `RUST_LOG`; one that is not is ignored.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub(super) fn init(folder: &Folder, filter: Option<&str>) -> io::Result<()> {
-    let file: File = folder::open_log(folder)?;
+/// Sends the log to a file in the folder, which is bounded as those of the units are. `filter` is in the form of
+/// `RUST_LOG`; one that is not is ignored.
+pub(super) fn init(folder: &Folder, filter: Option<&str>) {
+    let log = UnitLog::new(folder.log());
     let filter = filter
         .and_then(|text| EnvFilter::try_new(text).ok())
         .unwrap_or_else(|| EnvFilter::new(DEFAULT));
-    let log = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
-        .with_writer(Mutex::new(file));
+        .with_writer(move || Lines(log.clone()));
     // Only a second call in one process fails, and then there is a log already.
-    let _ = log.try_init();
-    Ok(())
+    let _ = subscriber.try_init();
+}
+
+/// Hands what is written to the log, line by line.
+struct Lines(UnitLog);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        String::from_utf8_lossy(bytes)
+            .lines()
+            .for_each(|line| self.0.line(line));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     let is_default_dir = context.default_dir().as_deref() == Some(&dir);
     let locked = folder::take(Folder::at(dir))?;
     let folder = locked.folder().clone();
-    log::init(&folder, context.env.text("RUST_LOG")).context("the log in the folder cannot be written")?;
+    log::init(&folder, context.env.text("RUST_LOG"));
     let gateway = check_port(args.port)?;
     let ready_file = args.ready_file.as_deref().map(check_ready_file).transpose()?;
     let spawner = Spawner::start(Shim {
