@@ -133,7 +133,8 @@ impl fmt::Display for NarInfo {
         if let Some(file_size) = file_size {
             writeln!(f, "FileSize: {file_size}")?;
         }
-        writeln!(f, "NarHash: {nar_hash}")?;
+        // Nix takes base 16 too, as attic writes it; other readers take only what Nix itself writes.
+        writeln!(f, "NarHash: {}", nar_hash.to_nix32())?;
         writeln!(f, "NarSize: {nar_size}")?;
         writeln!(f, "References: {}", references.join(" "))?;
         if let Some(deriver) = deriver {

@@ -29,7 +29,7 @@ fn sample() -> NarInfo {
 }
 
 #[test]
-fn a_narinfo_renders_as_attic_does() {
+fn a_narinfo_renders_in_attics_order_with_hashes_as_nix_writes_them() {
     insta::assert_snapshot!(sample().to_string());
 }
 

@@ -144,6 +144,9 @@ impl Caches {
     }
 }
 
-fn generate(name: &CacheName, random: &Random) -> Result<KeyPair, DepotError> {
-    KeyPair::from_seed(name.as_str(), random.bytes()).map_err(|error| DepotError::Invalid(error.to_string()))
+/// A key named after the cache and eight random digits: Nix heeds only the first trusted key of a name, so two
+/// communities that both have a cache `main` could not be trusted side by side if both keys were called `main`.
+fn generate(cache: &CacheName, random: &Random) -> Result<KeyPair, DepotError> {
+    let name = format!("{cache}-{:08x}", u32::from_le_bytes(random.bytes()));
+    KeyPair::from_seed(&name, random.bytes()).map_err(|error| DepotError::Invalid(error.to_string()))
 }

@@ -20,6 +20,10 @@ pub const MAX: usize = 256 * 1024;
 /// A piece of up to this many bytes next to a hash costs less as part of the literal than as a frame.
 pub const TINY: usize = 96;
 
+/// A NAR is cut at no more hashes than this; later ones stay in their pieces. Without a bound, a NAR that is made of
+/// hashes would have a manifest of its own size, and frames by the million.
+pub const MAX_HASHES: usize = 128 * 1024;
+
 /// The window is compacted when this many bytes of it are done with.
 const SLACK: usize = MAX;
 
@@ -40,6 +44,8 @@ pub struct Chunker {
     /// How much of the window is cut already.
     done: usize,
     masks: (u64, u64),
+    /// At how many hashes the NAR may still be cut.
+    hashes_left: usize,
 }
 
 impl Chunker {
@@ -54,6 +60,7 @@ impl Chunker {
             blanked: Vec::with_capacity(SLACK + 2 * MAX),
             done: 0,
             masks: v2020::select_masks(AVERAGE, v2020::Normalization::Level1),
+            hashes_left: MAX_HASHES,
         })
     }
 
@@ -93,7 +100,9 @@ impl Chunker {
         );
         let (start, end) = (self.done, self.done + length.max(1));
         self.done = end;
-        let hashes = self.mask.take(start, end);
+        let mut hashes = self.mask.take(start, end);
+        hashes.truncate(self.hashes_left);
+        self.hashes_left -= hashes.len();
         split(&self.window[start..end], &hashes, give);
     }
 

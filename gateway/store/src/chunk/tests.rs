@@ -132,3 +132,18 @@ fn chunks_keep_within_their_bounds_and_near_their_average() {
         "{average}"
     );
 }
+
+#[test]
+fn a_nar_made_of_hashes_does_not_become_a_manifest_of_its_own_size() {
+    let bytes = OWN.repeat(2 * MAX_HASHES);
+    let segments = cut(&bytes, &[OWN], 1 << 20);
+    assert_eq!(join(&segments), bytes);
+    let literal: usize = segments
+        .iter()
+        .map(|segment| match segment {
+            Segment::Literal(bytes) => bytes.len(),
+            Segment::Piece(_) => 0,
+        })
+        .sum();
+    assert!(literal <= MAX_HASHES * 32 + 1024, "{literal} bytes of literals");
+}
