@@ -1,6 +1,6 @@
 //! The folder of one `hayloft up`: what lies where, and that only one process uses it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -184,6 +184,8 @@ fn space(path: &Path) -> Result<(u64, u64), FolderError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

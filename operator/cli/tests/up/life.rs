@@ -191,6 +191,26 @@ fn what_dies_is_started_again_and_reported() {
 }
 
 #[test]
+fn what_hangs_is_killed_within_ten_seconds_of_a_stop() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("cache");
+    let up = Up::start(&dir, &["--hosts", "1"]);
+    up.ready();
+    let hanging = processes_of(&dir);
+    assert_eq!(hanging.len(), 2, "{hanging:?}");
+    for (pid, _) in hanging {
+        kill(pid, Signal::STOP);
+    }
+    let (status, took, text) = up.end(Signal::TERM);
+    assert!(status.success(), "{text}");
+    assert!(took < Duration::from_secs(10), "{took:?} {text}");
+    until(
+        || processes_of(&dir).is_empty().then_some(()),
+        || format!("these survived: {:?}", processes_of(&dir)),
+    );
+}
+
+#[test]
 fn a_second_one_on_the_same_folder_says_who_has_it_and_harms_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("cache");
