@@ -4,7 +4,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use hayloft_api::CacheName;
 use hayloft_api::agent::UnitState;
-use hayloft_api::status::{HostStatus, Phase, Status};
+use hayloft_api::status::{HostStatus, Phase, Reason, Status};
 
 use crate::words;
 
@@ -172,6 +172,8 @@ fn troubles(status: &Status) -> Option<String> {
         .conditions
         .iter()
         .filter(|condition| !condition.status)
+        // What waits has lines of its own.
+        .filter(|condition| condition.reason != Reason::Waiting || status.waiting.is_empty())
         .map(|condition| format!("! {}", condition.message))
         .collect();
     lines.extend(
@@ -197,9 +199,7 @@ fn troubles(status: &Status) -> Option<String> {
 mod tests {
     use hayloft_api::agent::{DiskReport, UnitReport};
     use hayloft_api::document::Role;
-    use hayloft_api::status::{
-        Condition, ConditionType, GatewayStatus, LayoutStatus, Reason, SpaceStatus, Waiting,
-    };
+    use hayloft_api::status::{Condition, ConditionType, GatewayStatus, LayoutStatus, SpaceStatus, Waiting};
     use hayloft_api::{Bytes, NodeId};
 
     use super::*;
