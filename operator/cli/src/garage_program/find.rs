@@ -16,6 +16,8 @@ use crate::context::Env;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// More output than this is not a version.
 const LONGEST_ANSWER: u64 = 64 * 1024;
+/// Letters of an answer that is not Garage's that are shown.
+const SHOWN: usize = 80;
 
 /// The first Garage there is; `None` when there is none at all. One that is there and cannot be used is an error: whoever
 /// put it there shall know.
@@ -25,7 +27,15 @@ pub(super) async fn find(
     spawner: &Spawner,
 ) -> Result<Option<GarageProgram>, GarageError> {
     if let Some(named) = env.get("HAYLOFT_GARAGE") {
-        return examine(Path::new(named), spawner).await.map(Some);
+        // Asked for in a folder of its own, so a relative path would lead elsewhere there.
+        let path = std::path::absolute(named).unwrap_or_else(|_| named.into());
+        if !path.exists() {
+            return Err(GarageError::Missing { path });
+        }
+        if !is_program(&path) {
+            return Err(GarageError::NoProgram { path });
+        }
+        return examine(&path, spawner).await.map(Some);
     }
     let in_path = in_path(env, "garage");
     let built = Some(root.join("bin/garage")).filter(|path| is_program(path));
@@ -63,7 +73,7 @@ pub(super) async fn examine(path: &Path, spawner: &Spawner) -> Result<GarageProg
     let output = version_output(path, spawner)
         .await
         .map_err(|error| silent(error.to_string()))?;
-    let version = GarageVersion::from_output(&output).map_err(|error| silent(error.to_string()))?;
+    let version = GarageVersion::from_output(&output).map_err(|_| silent(said(&output)))?;
     match version.fit() {
         Ok(()) => Ok(GarageProgram {
             path: path.to_owned(),
@@ -74,6 +84,19 @@ pub(super) async fn examine(path: &Path, spawner: &Spawner) -> Result<GarageProg
             why: unfit.to_string(),
         }),
     }
+}
+
+/// What a program said that is not Garage, short enough for one line.
+fn said(output: &str) -> String {
+    let Some(line) = output.lines().map(str::trim).find(|line| !line.is_empty()) else {
+        return "it says nothing when it is asked for its version".to_owned();
+    };
+    // A program may print anything, also what a terminal takes for commands.
+    let mut shown: String = line.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    format!("asked for its version it says `{shown}`")
 }
 
 async fn version_output(path: &Path, spawner: &Spawner) -> std::io::Result<String> {

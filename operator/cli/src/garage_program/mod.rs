@@ -28,6 +28,12 @@ pub(crate) enum GarageError {
     /// One was named or found, and is not fit.
     #[error("{} cannot be used: {why}; set HAYLOFT_GARAGE to another Garage, or unset it and take that one off the PATH to have {PINNED} built", path.display())]
     Unfit { path: PathBuf, why: String },
+    /// One was named, and is not there.
+    #[error("HAYLOFT_GARAGE names {}, which does not exist; set it to the `garage` program, or unset it", path.display())]
+    Missing { path: PathBuf },
+    /// One was named, and cannot be run.
+    #[error("HAYLOFT_GARAGE names {}, which is not a program; set it to the `garage` program, or unset it", path.display())]
+    NoProgram { path: PathBuf },
     /// One was named, and does not answer.
     #[error("{} does not answer as Garage does: {why}; set HAYLOFT_GARAGE to the `garage` program, or unset it", path.display())]
     Silent { path: PathBuf, why: String },

@@ -1,6 +1,7 @@
 //! What keeps `hayloft up` from starting is one clear line, and nothing is damaged.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Tmpfs, Up, finish, hayloft, one_line, run, script, until};
@@ -133,8 +134,44 @@ fn a_garage_of_another_version_is_refused_by_name() {
     assert!(!dir.join("hosts").exists());
 }
 
+#[test]
+fn a_named_garage_that_is_none_is_told_in_a_short_line() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("cache");
+    let tell = |garage: &Path| {
+        let command = &mut hayloft();
+        command
+            .env("HAYLOFT_GARAGE", garage)
+            .args(["up", "--port", "0", "--dir"]);
+        one_line(&finish(command.arg(&dir)))
+    };
+    assert_eq!(
+        tell(Path::new("/nowhere")),
+        "hayloft: HAYLOFT_GARAGE names /nowhere, which does not exist; set it to the `garage` program, or unset it"
+    );
+    let error = tell(temp.path());
+    assert!(error.contains("which is not a program"), "{error}");
+    let talker = script(
+        &temp.path().join("talker"),
+        "echo; printf 'tool 1.0 '; printf '%0200d\\n' 7; echo 'Copyright: somebody'",
+    );
+    let error = tell(&talker);
+    let zeros = "0".repeat(71);
+    assert!(
+        error.contains(&format!("asked for its version it says `tool 1.0 {zeros}…`;")),
+        "{error}"
+    );
+    let silent = script(&temp.path().join("silent"), "exit 0");
+    let error = tell(&silent);
+    assert!(
+        error.contains("it says nothing when it is asked for its version;"),
+        "{error}"
+    );
+    assert!(!dir.join("hosts").exists());
+}
+
 /// An environment in which Garage is nowhere; `cargo` is this script, if any.
-fn without_garage(temp: &std::path::Path, cargo: Option<&str>) -> Command {
+fn without_garage(temp: &Path, cargo: Option<&str>) -> Command {
     let bin = temp.join("bin");
     fs::create_dir_all(&bin).unwrap();
     if let Some(text) = cargo {
@@ -229,10 +266,7 @@ fn a_build_that_fails_or_is_interrupted_leaves_no_half_garage() {
     );
     up.signal(Signal::INT);
     assert!(!up.wait().success());
-    assert!(
-        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-        "the build goes on"
-    );
+    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "the build goes on");
     assert!(!temp.path().join("xdg/hayloft/garage-2.5.0/bin/garage").exists());
     up.line(&["hayloft: stopped while Garage was being built"]);
 }
