@@ -3,6 +3,7 @@
 //! `lint` and `test` are the whole of CI. Everything they need that is slow to make (Garage, the tools, a root file
 //! system with Nix) is found, else made once in folders under the user's cache directory.
 
+mod counts;
 mod lint;
 mod nix_root;
 mod places;
@@ -50,6 +51,6 @@ fn run(cli: &Cli) -> Result<bool> {
     match &cli.command {
         Command::Lint => lint::run(&places),
         Command::Test(args) => rungs::run(&places, args),
-        Command::Prepare => rungs::prepare(&places).map(|_| true),
+        Command::Prepare => Ok(rungs::prepare(&places).report()),
     }
 }

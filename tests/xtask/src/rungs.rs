@@ -1,11 +1,12 @@
 //! `cargo xtask test`: rungs in order, quick ones first, what was skipped named, a closing line of counts.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::counts::Counts;
 use crate::places::Places;
 use crate::{nix_root, shell, tools};
 
@@ -21,64 +22,101 @@ pub(crate) struct TestArgs {
     filter: Option<String>,
 }
 
-/// What a rung of tests needs, and where it stands in the order.
+/// A group of tests that need the same things.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Rung {
-    /// Every crate's own tests: pure ones, and ones on real Garage daemons.
-    Crates,
+    /// Tests that need nothing but Rust.
+    Pure,
+    /// Crates' own tests on real Garage daemons.
+    Garage,
     /// The whole line from `hayloft up` to a NAR that is pulled, on three Garage hosts.
     E2e,
     /// The same with a real Nix client in a chroot.
     Nix,
 }
 
+/// nextest's name for the tests of the crates that start Garage.
+const ON_GARAGE: &str =
+    "binary(up) | (kind(test) & package(/^hayloft-(server|coordinator|garage-fixture)$/))";
+
 impl Rung {
-    const ALL: [Self; 3] = [Self::Crates, Self::E2e, Self::Nix];
+    const ALL: [Self; 4] = [Self::Pure, Self::Garage, Self::E2e, Self::Nix];
 
     fn name(self) -> &'static str {
         match self {
-            Self::Crates => "crates",
+            Self::Pure => "pure",
+            Self::Garage => "garage",
             Self::E2e => "e2e",
             Self::Nix => "nix",
         }
     }
 
     /// What nextest is asked to run. Tests on a real Nix are the binaries `nix_*` of the crate `hayloft-e2e`.
-    fn selection(self) -> &'static [&'static str] {
-        match self {
-            Self::Crates => &["--workspace", "-E", "not package(hayloft-e2e)"],
-            Self::E2e => &["--package", "hayloft-e2e", "-E", "not binary(/^nix_/)"],
-            Self::Nix => &["--package", "hayloft-e2e", "-E", "binary(/^nix_/)"],
+    fn selection(self) -> [String; 3] {
+        let filter = match self {
+            Self::Pure => format!("not package(hayloft-e2e) & not ({ON_GARAGE})"),
+            Self::Garage => ON_GARAGE.to_owned(),
+            Self::E2e => "package(hayloft-e2e) & not binary(/^nix_/)".to_owned(),
+            Self::Nix => "package(hayloft-e2e) & binary(/^nix_/)".to_owned(),
+        };
+        ["--workspace".to_owned(), "-E".to_owned(), filter]
+    }
+
+    /// Whether it tests the released binary, as people run it.
+    fn needs_release(self) -> bool {
+        matches!(self, Self::E2e | Self::Nix)
+    }
+}
+
+/// What the rungs need, found or made; or why it is not to be had.
+pub(crate) struct Needs {
+    garage: Result<PathBuf>,
+    nextest: Result<PathBuf>,
+    nix_root: Result<PathBuf>,
+}
+
+impl Needs {
+    /// Why a rung cannot run.
+    fn missing(&self, rung: Rung) -> Option<String> {
+        match (rung, &self.nextest, &self.garage, &self.nix_root) {
+            (Rung::Pure, ..) => None,
+            (_, Err(error), ..) | (_, _, Err(error), _) => Some(format!("{error:#}")),
+            (Rung::Nix, _, _, Err(error)) => Some(format!("no root file system with Nix: {error:#}")),
+            _ => None,
         }
     }
 }
 
-#[derive(Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
-}
-
-/// What the rungs need, found or made.
-pub(crate) struct Needs {
-    garage: Result<PathBuf>,
-    nextest: PathBuf,
-    nix_root: Result<PathBuf>,
+impl Needs {
+    /// Says what was found, and what was not.
+    pub(crate) fn report(&self) -> bool {
+        let needs = [
+            ("nextest", &self.nextest),
+            ("Garage", &self.garage),
+            ("Nix", &self.nix_root),
+        ];
+        for (name, found) in &needs {
+            match found {
+                Ok(path) => shell::say(&format!("xtask: {name}: {}", path.display())),
+                Err(error) => shell::say(&format!("xtask: {name}: {error:#}")),
+            }
+        }
+        needs.iter().all(|(_, found)| found.is_ok())
+    }
 }
 
 /// Finds or makes what the tests need.
-pub(crate) fn prepare(places: &Places) -> Result<Needs> {
-    Ok(Needs {
-        nextest: tools::cargo_tool(places, "cargo-nextest", NEXTEST_VERSION)?,
+pub(crate) fn prepare(places: &Places) -> Needs {
+    Needs {
+        nextest: tools::cargo_tool(places, "cargo-nextest", NEXTEST_VERSION),
         garage: tools::garage(places),
         nix_root: nix_root::find_or_make(places),
-    })
+    }
 }
 
 /// Runs the rungs; true when nothing failed.
 pub(crate) fn run(places: &Places, args: &TestArgs) -> Result<bool> {
-    let needs = prepare(places)?;
+    let needs = prepare(places);
     let mut counts = Counts::default();
     let mut all_well = true;
     let mut notes = Vec::new();
@@ -86,18 +124,15 @@ pub(crate) fn run(places: &Places, args: &TestArgs) -> Result<bool> {
         .into_iter()
         .filter(|r| args.rung.is_none_or(|only| only == *r))
     {
-        if let Some(why) = missing(rung, &needs) {
-            let listed = list(places, &needs, rung, args)?;
-            counts.skipped += listed;
+        let why = needs
+            .missing(rung)
+            .or_else(|| (!all_well).then(|| "an earlier rung failed".to_owned()));
+        if let Some(why) = why {
+            let left_out = count(places, &needs, rung, args);
+            counts.skipped += left_out.unwrap_or(0);
+            let how_many = left_out.map_or("all".to_owned(), |n| format!("the {n}"));
             notes.push(format!(
-                "skipped: the {listed} tests of the rung `{}`: {why}",
-                rung.name()
-            ));
-            continue;
-        }
-        if !all_well {
-            notes.push(format!(
-                "skipped: the rung `{}`, because an earlier one failed",
+                "skipped: {how_many} tests of the rung `{}`: {why}",
                 rung.name()
             ));
             continue;
@@ -107,8 +142,8 @@ pub(crate) fn run(places: &Places, args: &TestArgs) -> Result<bool> {
     for note in &notes {
         shell::print(&format!("xtask: {note}"));
     }
-    if counts.passed + counts.failed == 0 && all_well {
-        bail!("no test ran");
+    if counts.passed + counts.failed == 0 && all_well && notes.is_empty() {
+        bail!("no test has such a name");
     }
     if !all_well && counts.failed == 0 {
         // A build that failed counts as a failure, or the closing line would read as a success.
@@ -121,33 +156,36 @@ pub(crate) fn run(places: &Places, args: &TestArgs) -> Result<bool> {
     Ok(all_well)
 }
 
-fn missing(rung: Rung, needs: &Needs) -> Option<String> {
-    if let Err(error) = &needs.garage {
-        return Some(format!("no Garage: {error:#}"));
-    }
-    match (rung, &needs.nix_root) {
-        (Rung::Nix, Err(error)) => Some(format!("no root file system with Nix: {error:#}")),
-        _ => None,
-    }
-}
-
-fn nextest(places: &Places, needs: &Needs) -> Command {
-    let mut command = Command::new(&needs.nextest);
-    command.current_dir(&places.root).arg("nextest");
+fn nextest(
+    places: &Places,
+    needs: &Needs,
+    nextest: &PathBuf,
+    verb: &str,
+    rung: Rung,
+    args: &TestArgs,
+) -> Command {
+    let mut command = Command::new(nextest);
+    command
+        .current_dir(&places.root)
+        .args(["nextest", verb])
+        .args(rung.selection())
+        .arg("--locked");
     if let Ok(garage) = &needs.garage {
         command.env("HAYLOFT_GARAGE", garage);
     }
     if let Ok(root) = &needs.nix_root {
         command.env("HAYLOFT_NIX_ROOT", root);
     }
-    command
-}
-
-fn with_selection(command: &mut Command, rung: Rung, args: &TestArgs) {
-    command.args(rung.selection()).arg("--locked");
+    if rung.needs_release() {
+        command.env("HAYLOFT_BIN", places.target.join("release/hayloft"));
+    }
+    if verb == "run" {
+        command.args(["--no-fail-fast", "--no-tests=pass"]);
+    }
     if let Some(filter) = &args.filter {
         command.arg("--").arg(filter);
     }
+    command
 }
 
 fn run_rung(
@@ -158,79 +196,51 @@ fn run_rung(
     counts: &mut Counts,
 ) -> Result<bool> {
     shell::say(&format!("xtask: rung `{}`", rung.name()));
-    let mut command = nextest(places, needs);
-    command.args(["run", "--no-fail-fast", "--no-tests=pass"]);
-    if rung != Rung::Crates {
+    if rung.needs_release() {
         // The whole line is tested as people run it: hashing and compression without optimisation tell nothing.
         let build = ["build", "--release", "--locked", "--package", "hayloft-cli"];
         if !shell::succeeds(Command::new("cargo").current_dir(&places.root).args(build))? {
             return Ok(false);
         }
-        command.env("HAYLOFT_BIN", release_binary(&places.target));
     }
-    with_selection(&mut command, rung, args);
-    let mut summary = None;
-    let passed = shell::watch_stderr(&mut command, |line| {
-        summary = parse_summary(line).or(summary.take());
-    })?;
-    if let Some(found) = summary {
-        counts.passed += found.passed;
-        counts.failed += found.failed;
+    match &needs.nextest {
+        Ok(program) => {
+            let mut command = nextest(places, needs, program, "run", rung, args);
+            shell::watch(&mut command, shell::Output::Stderr, |line| counts.read(line))
+        }
+        Err(error) => {
+            shell::say(&format!("xtask: `cargo test` stands in for nextest: {error:#}"));
+            let mut command = Command::new("cargo");
+            command.current_dir(&places.root).args([
+                "test",
+                "--workspace",
+                "--lib",
+                "--bins",
+                "--no-fail-fast",
+            ]);
+            command
+                .args(["--exclude", "hayloft-e2e", "--locked"])
+                .args(&args.filter);
+            shell::watch(&mut command, shell::Output::Stdout, |line| counts.read(line))
+        }
     }
-    Ok(passed)
 }
 
-fn release_binary(target: &Path) -> PathBuf {
-    target.join("release/hayloft")
-}
-
-/// How many tests a rung that cannot run would have had.
-fn list(places: &Places, needs: &Needs, rung: Rung, args: &TestArgs) -> Result<u64> {
-    let mut command = nextest(places, needs);
-    command.args(["list", "--message-format", "oneline"]);
-    with_selection(&mut command, rung, args);
-    let output = command.output()?;
+/// How many tests a rung that does not run would have had; none when that can't be told.
+fn count(places: &Places, needs: &Needs, rung: Rung, args: &TestArgs) -> Option<u64> {
+    let program = needs.nextest.as_ref().ok()?;
+    let mut command = nextest(places, needs, program, "list", rung, args);
+    let output = command
+        .args(["--message-format", "oneline"])
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
     let lines = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter(|l| !l.trim().is_empty())
         .count();
-    Ok(u64::try_from(lines).unwrap_or(u64::MAX))
-}
-
-/// Reads nextest's closing line, such as `Summary [ 2.1s] 85 tests run: 84 passed (1 slow), 1 failed, 2 skipped`.
-fn parse_summary(line: &str) -> Option<Counts> {
-    let (_, counted) = line.split_once("Summary [")?.1.split_once(" run: ")?;
-    let mut counts = Counts::default();
-    for part in counted.split(", ") {
-        let mut words = part.split_whitespace();
-        let (Some(number), Some(what)) = (words.next().and_then(|n| n.parse::<u64>().ok()), words.next())
-        else {
-            continue;
-        };
-        match what {
-            "passed" => counts.passed = number,
-            "skipped" => counts.skipped = number,
-            // failed, timed out, exec failed …
-            _ => counts.failed += number,
-        }
-    }
-    Some(counts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_summary;
-
-    #[test]
-    fn the_closing_line_of_nextest_is_counted() {
-        let line =
-            "     Summary [   2.147s] 87 tests run: 84 passed (1 slow), 2 failed, 1 timed out, 5 skipped";
-        let counts = parse_summary(line).unwrap();
-        assert_eq!((counts.passed, counts.failed, counts.skipped), (84, 3, 5));
-    }
-
-    #[test]
-    fn other_lines_are_not_counted() {
-        assert!(parse_summary("        PASS [   0.005s] xtask rungs::tests::x").is_none());
-    }
+    output
+        .status
+        .success()
+        .then_some(u64::try_from(lines).unwrap_or(u64::MAX))
 }

@@ -1,6 +1,6 @@
 //! Running commands, with what is run printed first.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -33,15 +33,32 @@ pub(crate) fn must(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command, passes its standard error through line by line and hands each line to `see`.
-pub(crate) fn watch_stderr(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
+/// Which output of a command is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Runs a command, passes one of its outputs through line by line and hands each line to `see`; true when it exited
+/// with 0.
+pub(crate) fn watch(command: &mut Command, output: Output, mut see: impl FnMut(&str)) -> Result<bool> {
     say(&format!("+ {}", shown(command)));
+    match output {
+        Output::Stdout => command.stdout(Stdio::piped()),
+        Output::Stderr => command.stderr(Stdio::piped()),
+    };
     let mut child = command
-        .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("{} could not be started", shown(command)))?;
-    let stderr = child.stderr.take().context("the child has no standard error")?;
-    for line in BufReader::new(stderr).split(b'\n') {
+    let read: Box<dyn Read> = match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), _) => Box::new(stdout),
+        (None, Some(stderr)) => Box::new(stderr),
+        (None, None) => bail!("{} has no output", shown(command)),
+    };
+    for line in BufReader::new(read).split(b'\n') {
         let line = line.context("the child's output could not be read")?;
         let line = String::from_utf8_lossy(&line);
         say(&line);
