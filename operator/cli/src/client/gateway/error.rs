@@ -54,11 +54,11 @@ pub(crate) enum GatewayError {
         to: String,
     },
     /// What answers is no gateway.
-    #[error("what answers at {server} is not a Hayloft gateway, nor attic's server: {why}")]
+    #[error("{server} answers, but is not a Hayloft gateway or attic server ({why}): check --server")]
     NotAGateway {
         /// The server.
         server: Url,
-        /// What is wrong with its answer.
+        /// By what that is seen, in a few words.
         why: String,
     },
     /// The token has characters that cannot be sent.
@@ -92,6 +92,10 @@ impl fmt::Display for Refusal {
         let message = self.message.trim_end_matches('.');
         let missing = "give --token-file, or set HAYLOFT_TOKEN_FILE";
         match (self.status, self.with_token) {
+            // Whoever says no without a name is no gateway, but something before one: nothing is known of the token.
+            (status, _) if self.name.is_empty() => {
+                write!(f, "the gateway answers {}: {message}", status.as_u16())
+            }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => {
                 write!(f, "the gateway wants a token ({message}): {missing}")
             }

@@ -122,9 +122,14 @@ impl Gateway {
             Err(GatewayError::Refused(refusal)) if refusal.name.is_empty() && refusal.is_final() => {
                 Err(GatewayError::NotAGateway {
                     server: self.server.clone(),
-                    why: refusal.to_string(),
+                    why: format!("it says {}", refusal.status),
                 })
             }
+            // Every field may be left out by some gateway, but none leaves out all.
+            Ok(config) if config == CacheConfig::default() => Err(GatewayError::NotAGateway {
+                server: self.server.clone(),
+                why: "its answer is not a cache's configuration".to_owned(),
+            }),
             other => other,
         }
     }
@@ -240,10 +245,12 @@ impl Gateway {
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, GatewayError> {
         let response = self.send(request).await?;
         response.json().await.map_err(|error| {
-            let (server, why) = (self.server.clone(), innermost(&error));
+            let server = self.server.clone();
             if error.is_decode() {
+                let why = "its answer is not a gateway's JSON".to_owned();
                 GatewayError::NotAGateway { server, why }
             } else {
+                let why = innermost(&error);
                 GatewayError::Unreachable { server, why }
             }
         })

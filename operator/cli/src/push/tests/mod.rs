@@ -2,6 +2,7 @@
 
 mod fake_gateway;
 mod fake_store;
+mod other_servers;
 mod watching;
 
 use std::num::NonZeroUsize;
