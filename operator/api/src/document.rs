@@ -58,6 +58,15 @@ impl Document {
     pub fn storage_hosts(&self) -> impl Iterator<Item = &HostSpec> {
         self.spec.hosts.iter().filter(|host| host.has(Role::Storage))
     }
+
+    /// The one host that answers Nix clients: the first with role `gateway` that is active, or the first of all when
+    /// none is. Gateways cannot share a bucket yet, so others with that role have to wait.
+    pub fn gateway_host(&self) -> Option<&HostSpec> {
+        let gateways = || self.spec.hosts.iter().filter(|host| host.has(Role::Gateway));
+        gateways()
+            .find(|host| host.state.is_active())
+            .or_else(|| gateways().next())
+    }
 }
 
 /// Versions of the format.

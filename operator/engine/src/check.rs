@@ -76,6 +76,9 @@ pub enum Objection {
     /// A gateway without a bucket.
     #[error("the plan starts the gateway of {0} before there is a bucket")]
     GatewayTooEarly(HostName),
+    /// Several gateways on one bucket, which would take the writing from each other.
+    #[error("the plan lets several gateways serve one bucket: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    SeveralGateways(BTreeSet<HostName>),
     /// Writes through several members.
     #[error("the plan writes through several members: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     SeveralWriters(BTreeSet<HostName>),
@@ -165,6 +168,7 @@ pub fn check(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Objec
             Step::Connect { .. } => {}
         }
     }
+    several_gateways(snapshot, plan, &mut objections);
     if versions > 1 {
         objections.push(Objection::SeveralVersions(versions));
     }
@@ -172,6 +176,31 @@ pub fn check(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Objec
         objections.push(Objection::SeveralWriters(writers));
     }
     objections
+}
+
+/// One gateway writes to the bucket: whoever is told to be it must be the only one that is told so.
+fn several_gateways(snapshot: &Snapshot, plan: &Plan, objections: &mut Vec<Objection>) {
+    let mut serving: BTreeSet<HostName> = snapshot
+        .hosts
+        .iter()
+        .filter(|(_, facts)| facts.agent)
+        .filter(|(_, facts)| facts.told.as_ref().is_some_and(|told| told.gateway.is_some()))
+        .map(|(host, _)| host.clone())
+        .collect();
+    let mut starts = false;
+    for planned in &plan.steps {
+        if let Step::Desire { host, plan } = &planned.step {
+            if plan.gateway.is_some() {
+                starts = true;
+                serving.insert(host.clone());
+            } else {
+                serving.remove(host);
+            }
+        }
+    }
+    if starts && serving.len() > 1 {
+        objections.push(Objection::SeveralGateways(serving));
+    }
 }
 
 /// Whether a host has a role, may have one, or had one and nobody proved that its data lies elsewhere.

@@ -76,6 +76,15 @@ impl<'a> Member<'a> {
         self.has(Role::Storage) || self.role.is_some() || self.facts.is_some_and(|facts| facts.left.is_some())
     }
 
+    /// Whether its gateway runs, or may be started any moment, as far as is known. A host whose agent cannot be talked
+    /// to does not count: nothing can be waited for there.
+    pub fn may_run_gateway(&self) -> bool {
+        self.facts.is_some_and(|facts| {
+            let told = facts.told.as_ref().is_some_and(|told| told.gateway.is_some());
+            facts.agent && (told || facts.report.as_ref().is_some_and(|report| report.gateway_runs))
+        })
+    }
+
     /// How other members reach its Garage.
     pub fn peer(&self) -> Option<Peer> {
         Some(Peer {

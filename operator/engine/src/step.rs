@@ -245,6 +245,16 @@ pub enum WaitsFor {
     Bucket,
     /// An address that the host does not report.
     GatewayAddress,
+    /// Gateways that can share a bucket: until then only one serves.
+    SharedLog {
+        /// The host whose gateway serves.
+        host: HostName,
+    },
+    /// The gateways of these hosts to stop.
+    GatewayStopped {
+        /// The hosts.
+        hosts: Vec<HostName>,
+    },
     /// A member that has a role and runs.
     Member,
     /// A person: the role is no host's that is known here.

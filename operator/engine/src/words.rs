@@ -62,6 +62,12 @@ impl fmt::Display for WaitsFor {
             }
             Self::Bucket => f.write_str("the layout, the bucket and its key"),
             Self::GatewayAddress => f.write_str("an address to listen at, which its agent does not report"),
+            Self::SharedLog { host } => write!(
+                f,
+                "gateways that can share the log of one bucket, which is to come; until then {host} alone answers \
+                 clients"
+            ),
+            Self::GatewayStopped { hosts } => write!(f, "the gateway of {} to stop", list(hosts)),
             Self::Member => f.write_str("a running Garage with a role in the layout"),
             Self::Person => f.write_str(
                 "a person: no host known here has this node; remove its role with `garage layout remove`, or let \

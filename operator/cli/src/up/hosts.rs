@@ -13,7 +13,6 @@ use hayloft_agent::child::spawn::Spawner;
 use hayloft_agent::launch::{Places, Program};
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, StartError};
 use hayloft_api::agent::HostReport;
-use hayloft_api::document::Role;
 use hayloft_api::{Document, HostName};
 use hayloft_coordinator::AgentLink;
 use rand::RngExt;
@@ -34,7 +33,7 @@ pub(crate) struct Hosts {
     garage: GarageProgram,
     program: PathBuf,
     spawner: Spawner,
-    /// Where the first gateway listens.
+    /// Where the gateway listens.
     gateway: SocketAddr,
     random: StdRng,
     agents: BTreeMap<HostName, AgentHandle>,
@@ -104,12 +103,7 @@ impl Hosts {
     /// # Errors
     /// When an agent cannot start. Those that could go on.
     pub(crate) async fn start(&mut self, document: &Document) -> Result<(), StartError> {
-        let first_gateway = document
-            .spec
-            .hosts
-            .iter()
-            .find(|host| host.has(Role::Gateway))
-            .map(|host| &host.name);
+        let serving = document.gateway_host().map(|host| &host.name);
         let declared = document.spec.hosts.iter().map(|host| host.name.clone());
         let mut names: Vec<HostName> = declared.chain(self.left_over()).collect();
         names.sort();
@@ -119,7 +113,7 @@ impl Hosts {
             if self.agents.contains_key(&name) {
                 continue;
             }
-            let gateway = if Some(&name) == first_gateway {
+            let gateway = if Some(&name) == serving {
                 Some(self.gateway)
             } else {
                 free_address().ok()

@@ -2,7 +2,6 @@
 
 use hayloft_api::Document;
 use hayloft_api::agent::{UnitReport, UnitState};
-use hayloft_api::document::Role;
 use hayloft_api::status::{ConditionType, GatewayStatus, HostStatus, Reason};
 use hayloft_engine::{Plan, WaitsFor};
 use hayloft_garage::admin::HealthStatus;
@@ -37,12 +36,7 @@ pub(super) fn find(facts: &Facts<'_>) -> [(ConditionType, Found); 7] {
 }
 
 fn serving(facts: &Facts<'_>) -> Found {
-    let wanted = facts
-        .document
-        .spec
-        .hosts
-        .iter()
-        .any(|host| host.has(Role::Gateway));
+    let wanted = facts.document.gateway_host().is_some();
     let Some(observation) = facts.observation else {
         let text = "no member of Garage could be asked";
         return (false, Reason::Unreachable, text.to_owned());

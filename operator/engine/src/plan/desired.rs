@@ -25,9 +25,27 @@ pub(super) fn tell_hosts(input: &Input<'_>, plan: &mut Plan) {
     if !silent.is_empty() {
         plan.wait("tell hosts what to run", WaitsFor::Agents { hosts: silent });
     }
+    second_gateways(input, plan);
     for member in input.members.values() {
         if member.facts.is_some_and(|facts| facts.agent) && member.report().is_some() {
             tell(input, member, plan);
+        }
+    }
+}
+
+/// Gateways cannot share the log of a bucket yet: a second one would take the writing from the first.
+fn second_gateways(input: &Input<'_>, plan: &mut Plan) {
+    let Some(serving) = input.document.gateway_host() else {
+        return;
+    };
+    for member in input.members.values() {
+        if member.has(Role::Gateway) && *member.name != serving.name {
+            plan.wait(
+                format!("run a second gateway, on {}", member.name),
+                WaitsFor::SharedLog {
+                    host: serving.name.clone(),
+                },
+            );
         }
     }
 }
@@ -100,8 +118,21 @@ fn garage(input: &Input<'_>, member: &Member<'_>) -> Option<GaragePlan> {
 
 /// The gateway of a host; `None` when it shall run none, an error when it shall and cannot yet.
 fn gateway(input: &Input<'_>, member: &Member<'_>) -> Result<Option<GatewayPlan>, WaitsFor> {
-    if !member.has(Role::Gateway) {
+    if input
+        .document
+        .gateway_host()
+        .is_none_or(|host| host.name != *member.name)
+    {
         return Ok(None);
+    }
+    let serving: Vec<HostName> = input
+        .members
+        .values()
+        .filter(|other| other.name != member.name && other.may_run_gateway())
+        .map(|other| other.name.clone())
+        .collect();
+    if !serving.is_empty() {
+        return Err(WaitsFor::GatewayStopped { hosts: serving });
     }
     let snapshot = input.snapshot;
     let access = input.cluster().and_then(|cluster| cluster.access.as_ref());

@@ -2,6 +2,8 @@
 
 use crate::world::{World, document};
 use hayloft_api::Bytes;
+use hayloft_api::document::Role;
+use hayloft_engine::HostFacts;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ enum Event {
     On(u8),
     /// A host loses its disk and starts anew.
     Reborn(u8),
+    /// Another host gets the role of gateway, alone or beside others.
+    Gateway(u8, bool),
     /// The coordinator forgets all that it told.
     Restart,
     /// Time passes.
@@ -28,6 +32,7 @@ fn event() -> impl Strategy<Value = Event> {
         (1_u8..=6).prop_map(Event::Off),
         (1_u8..=6).prop_map(Event::On),
         (1_u8..=6).prop_map(Event::Reborn),
+        (1_u8..=6, any::<bool>()).prop_map(|(n, alone)| Event::Gateway(n, alone)),
         Just(Event::Restart),
         (1_u8..=200).prop_map(Event::Pass),
     ]
@@ -65,6 +70,19 @@ fn happen(world: &mut World, event: &Event) {
             world.is_reborn(*n);
         }
         Event::Off(_) | Event::On(_) | Event::Reborn(_) => {}
+        Event::Gateway(n, alone) => {
+            let hosts = &mut world.document.spec.hosts;
+            if usize::from(*n) > hosts.len() {
+                return;
+            }
+            for (at, host) in (1..).zip(hosts) {
+                if at == *n {
+                    host.roles = vec![Role::Storage, Role::Gateway];
+                } else if *alone {
+                    host.roles = vec![Role::Storage];
+                }
+            }
+        }
         Event::Restart => {
             for facts in world.snapshot.hosts.values_mut() {
                 facts.told = None;
@@ -104,12 +122,13 @@ proptest! {
             prop_assert!(role.is_some(), "{} has no role:\n{plan}", host.name);
             prop_assert_eq!(role.unwrap().capacity, host.pledge.map(|pledge| pledge.0));
         }
-        let gateway = world.snapshot.hosts[&crate::world::name(1)].report.as_ref().unwrap().gateway_runs;
-        prop_assert!(gateway, "no gateway:\n{plan}");
-        // What still waits is proof of placement, and nothing else.
+        let runs = |facts: &HostFacts| facts.report.as_ref().is_some_and(|report| report.gateway_runs);
+        let gateways: Vec<_> = world.snapshot.hosts.iter().filter(|(_, facts)| runs(facts)).map(|(name, _)| name).collect();
+        prop_assert_eq!(gateways, vec![&world.document.gateway_host().unwrap().name], "{}", plan);
+        // What still waits is proof of placement and second gateways, and nothing else.
         for waiting in &plan.waiting {
             let text = waiting.to_string();
-            prop_assert!(text.contains("proof that all data"), "{text}");
+            prop_assert!(text.contains("proof that all data") || text.contains("a second gateway"), "{text}");
         }
         let versions = &world.versions;
         prop_assert!(versions.windows(2).all(|pair| pair[0] + 1 == pair[1]));

@@ -1,7 +1,7 @@
 //! Situations, and what is planned in them.
 
 use crate::world::{World, at, document, id, name};
-use hayloft_api::document::HostState;
+use hayloft_api::document::{HostState, Role};
 use hayloft_engine::{Invalid, NodeRole, RoleChange, Staged, validate};
 use insta::assert_snapshot;
 
@@ -61,6 +61,41 @@ fn two_of_three_hosts_cannot_hold_three_copies() {
     world.round();
     world.passes(60);
     assert_snapshot!(world.look());
+}
+
+#[test]
+fn of_two_hosts_with_role_gateway_the_first_gets_one() {
+    let mut world = World::declared(3);
+    world.document.spec.hosts[1].roles.push(Role::Gateway);
+    (1..=3).for_each(|n| world.starts(n));
+    (0..4).for_each(|_| drop(world.round()));
+    assert_snapshot!(world.look());
+    world.converge(20);
+    let told = |n| world.snapshot.hosts[&name(n)].told.clone().unwrap().gateway;
+    assert!(told(1).is_some() && told(2).is_none());
+}
+
+#[test]
+fn a_gateway_moves_after_the_earlier_one_stopped() {
+    let mut world = World::converged(3);
+    world.document.spec.hosts[0].roles = vec![Role::Storage];
+    world.document.spec.hosts[1].roles.push(Role::Gateway);
+    // Also when the coordinator has forgotten what it told.
+    world.facts(1).told = None;
+    assert_snapshot!(world.round());
+    assert_snapshot!(world.round());
+    world.converge(5);
+    assert!(world.plan().is_done(), "{}", world.plan());
+}
+
+#[test]
+fn a_drained_host_hands_the_gateway_to_an_active_one_and_keeps_it_when_there_is_none() {
+    let mut world = World::converged(4);
+    world.document.spec.hosts[0].state = HostState::Drained;
+    let host = |world: &World| world.document.gateway_host().unwrap().name.clone();
+    assert_eq!(host(&world), name(1));
+    world.document.spec.hosts[1].roles.push(Role::Gateway);
+    assert_eq!(host(&world), name(2));
 }
 
 #[test]

@@ -256,3 +256,21 @@ fn a_preview_that_lowers_redundancy_or_overflows_a_disk_is_refused() {
         }]
     );
 }
+
+#[test]
+fn a_plan_with_two_gateways_is_refused() {
+    let world = World::converged(3);
+    let first = world.snapshot.hosts[&name(1)].told.clone().unwrap();
+    let tell = |n, plan: &HostPlan| Step::Desire {
+        host: name(n),
+        plan: plan.clone(),
+    };
+    let mut without = first.clone();
+    without.gateway = None;
+    assert_eq!(judge(&world, [tell(1, &first)]), []);
+    assert_eq!(judge(&world, [tell(1, &without), tell(2, &first)]), []);
+    let both = [Objection::SeveralGateways([name(1), name(2)].into())];
+    // The first goes on with what it was told before.
+    assert_eq!(judge(&world, [tell(2, &first)]), both);
+    assert_eq!(judge(&world, [tell(1, &first), tell(2, &first)]), both);
+}

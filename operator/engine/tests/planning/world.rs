@@ -86,7 +86,7 @@ impl World {
             follows: false,
             rpc_addr: format!("127.0.0.1:{port}"),
             s3_addr: format!("127.0.0.1:{}", port + 1),
-            gateway_addr: (n == 1).then(|| "127.0.0.1:8080".to_owned()),
+            gateway_addr: Some(format!("127.0.0.1:{}", 8079 + u16::from(n))),
             unfit: None,
             garage_runs: false,
             gateway_runs: false,
