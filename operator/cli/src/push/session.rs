@@ -232,7 +232,12 @@ impl Session {
                         summary.held_back.push(uploads[referrer].path.clone());
                     }
                     match &error {
-                        PathError::Dump(_) => summary.hopeless.push(info.path.clone()),
+                        PathError::Dump(fault) => {
+                            summary.hopeless.push(info.path.clone());
+                            if matches!(fault, DumpError::Damaged) {
+                                summary.damaged.push(info.path.clone());
+                            }
+                        }
                         PathError::Gateway(told) if told.concerns_all() => stop = Some(why),
                         PathError::Gateway(told) if told.is_transient() => {
                             gone += 1;

@@ -7,6 +7,9 @@ use hayloft_nixcache::api::{UploadKind, UploadResult};
 
 use crate::words;
 
+/// Damaged paths that the last line names; each was named when it failed.
+const NAMED: usize = 3;
+
 /// What became of every path of a closure.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
@@ -22,8 +25,10 @@ pub(crate) struct Summary {
     pub(crate) upstream: usize,
     /// Paths that could not be uploaded.
     pub(crate) failed: Vec<StorePath>,
-    /// Of those, the ones that no later try can help, as what lies on this machine is damaged.
+    /// Of those, the ones that no later try can help, as what lies on this machine cannot be sent.
     pub(crate) hopeless: Vec<StorePath>,
+    /// Of those again, the ones whose contents are not what Nix recorded.
+    pub(crate) damaged: Vec<StorePath>,
     /// Paths that were not tried, as something they refer to failed.
     pub(crate) held_back: Vec<StorePath>,
     /// Paths that were not tried, as the push ended early, and why it did.
@@ -104,9 +109,10 @@ impl Summary {
         match (parts.is_empty(), why) {
             (true, "") => None,
             (_, "") => Some(format!(
-                "{} not pushed ({}); run the same again to try those",
+                "{} not pushed ({}){}",
                 are(self.absent()),
-                parts.join(", ")
+                parts.join(", "),
+                self.remedy()
             )),
             (_, why) => Some(format!(
                 "{why}; {} not pushed ({})",
@@ -114,6 +120,31 @@ impl Summary {
                 parts.join(", ")
             )),
         }
+    }
+
+    /// What to do about the paths that failed.
+    fn remedy(&self) -> String {
+        let mut text = String::new();
+        if !self.damaged.is_empty() {
+            let named: Vec<&str> = self.damaged.iter().take(NAMED).map(StorePath::as_str).collect();
+            let named = named.join(" ");
+            text = format!(
+                "; `nix-store --verify-path {named}` shows what is damaged here, `nix-store --repair-path {named}` may mend it"
+            );
+            let others = self.damaged.len().saturating_sub(NAMED);
+            if others > 0 {
+                text.push_str(&format!(", and so with {others} more named above"));
+            }
+        }
+        if self.failed.len() > self.hopeless.len() {
+            let which = if self.hopeless.is_empty() {
+                "those"
+            } else {
+                "the others"
+            };
+            text.push_str(&format!("; run the same again to try {which}"));
+        }
+        text
     }
 
     fn rate(&self) -> u64 {
@@ -179,6 +210,28 @@ mod tests {
             Some(
                 "3 paths were not pushed (1 failed, 2 held back that refer to them); run the same again to try those"
             )
+        );
+        let damaged = Summary {
+            hopeless: vec![path('1')],
+            damaged: vec![path('1')],
+            ..failed
+        };
+        let named = path('1');
+        assert_eq!(
+            damaged.complaint(),
+            Some(format!(
+                "3 paths were not pushed (1 failed, 2 held back that refer to them); `nix-store --verify-path {named}` shows what is \
+                 damaged here, `nix-store --repair-path {named}` may mend it"
+            )),
+            "the same again would end alike"
+        );
+        let both = Summary {
+            failed: vec![path('1'), path('4')],
+            ..damaged
+        };
+        assert!(
+            both.complaint()
+                .is_some_and(|line| line.ends_with("may mend it; run the same again to try the others"))
         );
         let stopped = Summary {
             stopped: Some((vec![path('1')], "the gateway does not take the token".to_owned())),

@@ -25,9 +25,7 @@ pub(crate) enum DumpError {
         source: io::Error,
     },
     /// What lies there is not what the store's database says.
-    #[error(
-        "it is damaged on this machine; `nix-store --verify-path` shows it, `nix-store --repair-path` may mend it"
-    )]
+    #[error("it is damaged on this machine: its contents are not those that Nix recorded")]
     Damaged,
 }
 

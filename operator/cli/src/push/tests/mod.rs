@@ -236,6 +236,13 @@ async fn a_path_that_is_damaged_here_is_named_and_never_repeated() {
         .await
         .expect("pushes what it can");
     assert_eq!(summary.hopeless, [store.path("zlib")]);
+    let complaint = summary.complaint().expect("complains");
+    let (verify, repair) = ("nix-store --verify-path", "nix-store --repair-path");
+    for command in [verify, repair] {
+        let whole = format!("`{command} {}`", store.path("zlib"));
+        assert!(complaint.contains(&whole), "{complaint}");
+    }
+    assert!(!complaint.contains("again"), "{complaint}");
     assert_eq!(summary.pushed, 2, "libc and doc");
     assert!(text(&sink).contains("damaged on this machine"), "{}", text(&sink));
     assert!(server.tries("zlib") <= 1);
