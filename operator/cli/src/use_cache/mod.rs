@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use hayloft_agent::files;
 use hayloft_nixcache::CacheName;
 use url::Url;
@@ -147,9 +147,12 @@ async fn write(
     let before = read(&nix_conf)?;
     let mut conf = NixConf::parse(&before);
     conf.add_substituter(&lines.url);
-    conf.add_trusted_key(&lines.key, edits.replace_key).with_context(|| {
-        format!("{}: Nix uses only the first key of a name; if the cache was made anew, --replace-key puts its new key there", nix_conf.display())
-    })?;
+    if let Err(error) = conf.add_trusted_key(&lines.key, edits.replace_key) {
+        bail!(
+            "{}: {error}, and Nix uses only the first key of a name; if the cache was made anew, --replace-key puts its new key there",
+            nix_conf.display()
+        );
+    }
     let mut told = Vec::new();
     if let Some(token) = token {
         told.extend(write_netrc(lines, token, cache, places, nix, edits, &mut conf).await?);
@@ -207,7 +210,7 @@ async fn write_netrc(
     };
     let path = followed(&path)?;
     let (after, outcome) = netrc::set_password(&read(&path)?, &host, token.expose(), edits.replace_login)
-        .with_context(|| format!("{}: --replace-login replaces that entry", path.display()))?;
+        .map_err(|error| anyhow!("{}: {error}; --replace-login replaces that entry", path.display()))?;
     make_folder_of(&path)?;
     files::replace(&path, after.as_bytes(), 0o600)?;
     match outcome {

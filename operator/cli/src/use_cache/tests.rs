@@ -194,9 +194,37 @@ async fn a_stale_key_stops_the_edit_before_anything_is_written() {
         .write(true, Some("a.b.c"), &room.nix("/proc/no/netrc"))
         .await
         .expect_err("refuses");
-    assert!(format!("{refused:#}").contains("--replace-key"), "{refused:#}");
+    assert_eq!(
+        format!("{refused:#}"),
+        format!(
+            "{}: another key named main is trusted already (main:OLD=), and Nix uses only the first key of a name; if the cache was \
+             made anew, --replace-key puts its new key there",
+            room.places.nix_conf.display()
+        ),
+        "first what is so, then what to do"
+    );
     assert_eq!(room.conf(), "extra-trusted-public-keys = main:OLD=\n");
     assert!(!room.places.own_netrc.exists());
+}
+
+#[tokio::test]
+async fn a_login_of_somebody_else_is_told_before_what_to_do_about_it() {
+    let room = room();
+    let netrc = room.dir.path().join("netrc");
+    let text = "machine cache.example.org login ada password x\n";
+    fs::write(&netrc, text).expect("writes");
+    let refused = room
+        .write(true, Some("a.b.c"), &room.nix(&netrc.to_string_lossy()))
+        .await
+        .expect_err("refuses");
+    assert_eq!(
+        format!("{refused:#}"),
+        format!(
+            "{}: there is an entry for cache.example.org with the login ada already; --replace-login replaces that entry",
+            netrc.display()
+        )
+    );
+    assert_eq!(fs::read_to_string(&netrc).expect("is there"), text);
 }
 
 #[test]
