@@ -32,6 +32,7 @@ pub(crate) fn render(ready: &Ready, dir: &Path, is_default_dir: bool, took: &str
             if let Some(key) = key {
                 text.push_str(&format!("  extra-trusted-public-keys = {key}\n"));
             }
+            text.push_str("  fallback = true    # build what cannot be fetched while the cache is away\n");
             text.push_str("\nTo push:\n");
             text.push_str(&format!("  hayloft push{dir_flag} --cache {cache} ./result\n"));
             text.push_str("\nThe same with attic's client:\n");
