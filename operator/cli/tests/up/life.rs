@@ -211,6 +211,42 @@ fn what_hangs_is_killed_within_ten_seconds_of_a_stop() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one_request_and_a_later_one_another() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("cache");
+    let mut up = Up::start(&dir, &["--hosts", "1"]);
+    up.ready();
+    // Two of a kind may arrive as one; another kind is told apart for sure.
+    for signal in [Signal::TERM, Signal::TERM, Signal::INT] {
+        up.signal(signal);
+    }
+    assert!(up.wait().success(), "{}", up.text());
+    up.line(&["Stopped in"]);
+    assert!(!up.text().contains("Killed"), "{}", up.text());
+    assert_eq!(processes_of(&dir), []);
+
+    let mut up = Up::start::<&str>(&dir, &[]);
+    up.ready();
+    for (pid, _) in processes_of(&dir) {
+        kill(pid, Signal::STOP);
+    }
+    let begun = Instant::now();
+    until(
+        || {
+            up.signal(Signal::TERM);
+            up.text().contains("Killed at once").then_some(())
+        },
+        || format!("it does not heed the second request: {}", up.text()),
+    );
+    assert!(up.wait().success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    until(
+        || processes_of(&dir).is_empty().then_some(()),
+        || format!("these survived: {:?}", processes_of(&dir)),
+    );
+}
+
+#[test]
 fn a_second_one_on_the_same_folder_says_who_has_it_and_harms_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("cache");
