@@ -75,16 +75,27 @@ fn of_disk(before: &HostReport, now: &HostReport) -> Option<String> {
     }
 }
 
-/// What changed in the conditions of the cluster between two looks. That something is well is news only where it was told
-/// before, in `told`, that it is not. Progress of layouts is not news here.
-pub(crate) fn of_status(told: &mut BTreeSet<ConditionType>, now: &Status) -> Vec<String> {
+/// What is known of the conditions of the cluster from earlier looks.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Those that held once.
+    held: BTreeSet<ConditionType>,
+    /// Those of which it was told that they do not hold.
+    told: BTreeSet<ConditionType>,
+}
+
+/// What changed in the conditions of the cluster since earlier looks. That something is well is news only where it was told
+/// before that it is not. While the cache is `settling`, what never held yet is no trouble: it is on its way. Progress of
+/// layouts is not news here.
+pub(crate) fn of_status(known: &mut Known, now: &Status, settling: bool) -> Vec<String> {
     let quiet = |kind: ConditionType| matches!(kind, ConditionType::Converged | ConditionType::LayoutSettled);
     let mut news = Vec::new();
     for condition in now.conditions.iter().filter(|condition| !quiet(condition.kind)) {
         let is_news = if condition.status {
-            told.remove(&condition.kind)
+            known.held.insert(condition.kind);
+            known.told.remove(&condition.kind)
         } else {
-            told.insert(condition.kind)
+            (known.held.contains(&condition.kind) || !settling) && known.told.insert(condition.kind)
         };
         if is_news {
             news.push(condition.message.clone());
@@ -153,6 +164,59 @@ pub(crate) mod tests {
             "both happened between two looks"
         );
         assert!(of_hosts(&back, &back).is_empty());
+    }
+
+    /// A status in which clients can be served, or not.
+    fn serving(holds: bool) -> Status {
+        use hayloft_api::status::{Condition, GatewayStatus, LayoutStatus, Phase, Reason, SpaceStatus};
+        let at: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (reason, message) = if holds {
+            (Reason::AsDeclared, "clients can push and pull")
+        } else {
+            (Reason::GatewayDown, "no gateway runs")
+        };
+        Status {
+            cluster: "laptop".parse().unwrap(),
+            observed_at: at,
+            phase: Phase::Ready,
+            hosts: vec![],
+            layout: LayoutStatus::default(),
+            space: SpaceStatus::default(),
+            gateway: GatewayStatus::default(),
+            conditions: vec![Condition {
+                kind: ConditionType::Serving,
+                status: holds,
+                reason,
+                message: message.into(),
+                since: at,
+            }],
+            waiting: vec![],
+        }
+    }
+
+    #[test]
+    fn what_a_start_has_not_come_to_yet_is_no_trouble() {
+        let mut known = Known::default();
+        for holds in [false, false, true, true] {
+            assert!(of_status(&mut known, &serving(holds), true).is_empty());
+        }
+        // What held and does not hold any more is told, be it early.
+        assert_eq!(of_status(&mut known, &serving(false), true), ["no gateway runs"]);
+        assert!(
+            of_status(&mut known, &serving(false), false).is_empty(),
+            "told already"
+        );
+        assert_eq!(
+            of_status(&mut known, &serving(true), false),
+            ["clients can push and pull"]
+        );
+    }
+
+    #[test]
+    fn what_still_does_not_hold_when_all_should_have_settled_is_told() {
+        let mut known = Known::default();
+        assert!(of_status(&mut known, &serving(false), true).is_empty());
+        assert_eq!(of_status(&mut known, &serving(false), false), ["no gateway runs"]);
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! The life of a started cache: until it is ready, while it runs, until it is gone.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hayloft_api::Document;
 use hayloft_api::rules;
-use hayloft_api::status::{ConditionType, Status};
+use hayloft_api::status::Status;
 use hayloft_coordinator::{Coordinator, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -27,6 +26,8 @@ use crate::words;
 
 /// A start that takes longer hangs; what holds it up is told.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// From being ready on, what the coordinator sees may lag behind for so long: it asks Garage every now and then.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// Before it is ready, and after a change, the gateway is asked so often.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A stop that takes longer leaves the rest to the kernel, which kills our children when we go.
@@ -57,8 +58,9 @@ struct View {
     last_problem: Option<String>,
     /// Where clients were served when they last could be.
     served_at: Option<String>,
-    /// Conditions of which it was told that they do not hold.
-    told: BTreeSet<ConditionType>,
+    /// What was seen of conditions since it was ready, and when that was.
+    known: news::Known,
+    ready_at: Option<Instant>,
 }
 
 /// The start did not get ready in time.
@@ -90,7 +92,8 @@ impl Running {
             http: reqwest::Client::builder().no_proxy().build()?,
             last_problem: None,
             served_at: None,
-            told: BTreeSet::new(),
+            known: news::Known::default(),
+            ready_at: None,
         };
         let result = loop {
             tokio::select! {
@@ -107,7 +110,7 @@ impl Running {
                 }
                 Ok(()) = status.changed() => {
                     let now = status.borrow_and_update().clone();
-                    self.see_status(&mut view, now, progress.is_none(), context);
+                    self.see_status(&mut view, now, context);
                 }
                 Some(request) = self.requests.recv() => {
                     if self.answer(request, context).await {
@@ -125,6 +128,7 @@ impl Running {
                         progress.finish();
                     }
                     context.say(&text);
+                    view.ready_at = Some(Instant::now());
                 } else if view.began.elapsed() > READY_WITHIN {
                     break Err(self.not_ready(&view));
                 } else {
@@ -150,9 +154,10 @@ impl Running {
         }
     }
 
-    fn see_status(&self, view: &mut View, now: Status, tell: bool, context: &Context) {
-        if tell {
-            for line in news::of_status(&mut view.told, &now) {
+    fn see_status(&self, view: &mut View, now: Status, context: &Context) {
+        if let Some(ready_at) = view.ready_at {
+            let settling = ready_at.elapsed() < SETTLED_WITHIN;
+            for line in news::of_status(&mut view.known, &now, settling) {
                 context.note(&line);
             }
         }
