@@ -57,6 +57,12 @@ enum ServeError {
     /// A declared cache cannot be brought to what is declared.
     #[error("cannot bring the declared caches to what the configuration says")]
     Declare(#[source] DepotError),
+    /// Another gateway writes to the bucket now.
+    #[error(
+        "another gateway with the same bucket took over, so this one ends: one gateway serves a bucket, and the one that \
+         was started last is it"
+    )]
+    Deposed,
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signal(#[source] io::Error),
@@ -114,13 +120,19 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
     if let Some(depot) = opened {
         gateway.open(depot.clone());
         announce(server.addr());
-        told_to_stop.await;
+        let deposed = tokio::select! {
+            () = &mut told_to_stop => false,
+            () = depot.deposed() => true,
+        };
         info!("stopping");
         let finished = server.stop(GRACE).await;
         if !finished {
             warn!("requests were cut off after {GRACE:?}");
         }
         let _ = tokio::time::timeout(CLOSE, depot.close()).await;
+        if deposed {
+            return Err(ServeError::Deposed);
+        }
     } else {
         server.stop(CLOSE).await;
     }
@@ -156,11 +168,13 @@ async fn open(config: DepotConfig, caches: &[DeclaredCache], outside: &Outside) 
                         continue;
                     }
                     Err(error @ OpenError::Bucket(_)) => chain(&error),
+                    Err(OpenError::Deposed) => return Err(ServeError::Deposed),
                     Err(error) => return Err(ServeError::Open(error)),
                 }
             }
             Some(opened) => match declare(opened, caches).await {
                 Ok(()) => return Ok(opened.clone()),
+                Err(_) if opened.is_deposed() => return Err(ServeError::Deposed),
                 Err(error @ DepotError::Unavailable(_)) => chain(&error),
                 Err(error) => return Err(ServeError::Declare(error)),
             },

@@ -15,9 +15,7 @@ pub(super) enum CommitError {
     #[error(transparent)]
     Refused(Refusal),
     /// Another gateway orders now.
-    #[error(
-        "another gateway has taken over writing to this bucket; this one only reads until it is started again"
-    )]
+    #[error("another gateway has taken over writing to this bucket, and this one stops")]
     Deposed,
     /// The committer ended.
     #[error("the gateway is stopping")]
@@ -90,6 +88,15 @@ impl Committer {
 
     pub(super) fn state(&self) -> State {
         *self.state.borrow()
+    }
+
+    /// Waits until another gateway takes over; for ever, when this one stops before.
+    pub(super) async fn deposed(&self) {
+        let mut state = self.state.clone();
+        let deposed = state.wait_for(|state| *state == State::Deposed).await.is_ok();
+        if !deposed {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Whether it orders what comes.

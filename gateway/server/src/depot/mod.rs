@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::caches::Caches;
-use self::committer::{CommitError, Committer};
+use self::committer::{CommitError, Committer, State};
 use self::health::Health;
 use self::ingest::Ingest;
 use self::office::Office;
@@ -162,6 +162,17 @@ impl Depot {
     /// Whether it can serve and take uploads: not deposed, and the bucket answered lately.
     pub async fn healthy(&self) -> bool {
         self.inner.health.well().await
+    }
+
+    /// Whether another gateway took over writing to the bucket. From then on nothing is written here.
+    pub fn is_deposed(&self) -> bool {
+        self.inner.committer.state() == State::Deposed
+    }
+
+    /// Waits until another gateway takes over writing to the bucket, which is noticed at once by a gateway that writes
+    /// and within half a minute by an idle one.
+    pub async fn deposed(&self) {
+        self.inner.committer.deposed().await;
     }
 
     /// The cache of that name.

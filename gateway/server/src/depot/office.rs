@@ -11,7 +11,7 @@ use hayloft_store::key::{EpochId, ObjectKey, Position};
 use hayloft_store::log::record::Record;
 use hayloft_store::object::{ObjectError, SharedStore, list_all};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -25,6 +25,11 @@ const GATHER: Duration = Duration::from_millis(4);
 /// The most bytes of manifests and the like in a group.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 const GROUP_REQUESTS: usize = 512;
+
+/// How often an idle gateway looks whether another one took over; half to one and a half of this.
+const IDLE_LOOK: Duration = Duration::from_secs(15);
+/// How long such a look may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(8);
 
 /// What the task works with.
 pub(super) struct Office {
@@ -55,10 +60,21 @@ impl Office {
         state: watch::Sender<State>,
         stop: CancellationToken,
     ) {
+        let mut next_look = self.next_look();
         loop {
             let first = tokio::select! {
                 biased;
                 first = requests.recv() => first,
+                // A request comes first: it brings a look of its own.
+                newer = self.idle_look(next_look, term.epoch()) => {
+                    next_look = self.next_look();
+                    if let Some(newer) = newer
+                        && let Step::Stop { newer } = term.step(Input::Looked(newer))
+                    {
+                        return depose(newer, &state, requests).await;
+                    }
+                    continue;
+                }
                 () = stop.cancelled() => {
                     // What is queued by now is still ordered.
                     requests.close();
@@ -86,21 +102,34 @@ impl Office {
             };
             match self.drive(&mut term, step, &state).await {
                 Ok(()) => {
+                    next_look = self.next_look();
                     for request in admitted {
                         let _ = request.answer.send(Ok(()));
                     }
                 }
                 Err(newer) => {
-                    tracing::error!(%newer, "deposed: another gateway has taken over writing to this bucket");
-                    let _ = state.send(State::Deposed);
-                    requests.close();
                     answer(admitted, || CommitError::Deposed);
-                    while let Some(request) = requests.recv().await {
-                        let _ = request.answer.send(Err(CommitError::Deposed));
-                    }
-                    return;
+                    return depose(newer, &state, requests).await;
                 }
             }
+        }
+    }
+
+    fn next_look(&self) -> Instant {
+        Instant::now() + IDLE_LOOK.mul_f64(self.random.jitter())
+    }
+
+    /// Looks, at that time, for an epoch above this one. One that is found ends the term, whoever opened it and
+    /// however far that one came.
+    async fn idle_look(&self, at: Instant, epoch: EpochId) -> Option<EpochId> {
+        tokio::time::sleep_until(at).await;
+        match timeout(LOOK_PATIENCE, highest_epoch(&self.store, Some(epoch))).await {
+            Ok(Ok(newer)) => newer,
+            Ok(Err(error)) => {
+                tracing::debug!(error = sentence(&error), "could not look for newer epochs");
+                None
+            }
+            Err(_) => None,
         }
     }
 
@@ -193,6 +222,16 @@ impl Office {
             self.caches.refresh(&self.index).await?;
         }
         Ok(())
+    }
+}
+
+/// Ends the term: whatever waits is refused.
+async fn depose(newer: EpochId, state: &watch::Sender<State>, mut requests: mpsc::Receiver<Request>) {
+    tracing::error!(%newer, "deposed: another gateway has taken over writing to this bucket");
+    let _ = state.send(State::Deposed);
+    requests.close();
+    while let Some(request) = requests.recv().await {
+        let _ = request.answer.send(Err(CommitError::Deposed));
     }
 }
 

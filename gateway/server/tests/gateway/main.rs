@@ -158,6 +158,53 @@ async fn a_second_gateway_on_the_same_port_says_so_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_bucket_another_takes_over_ends_and_takes_over_when_started_again() {
+    let world = World::new("hs256").await;
+    let nar = hello();
+    let old = world.serve().await;
+    let new = world.serve().await;
+    // It has nothing to do, and notices all the same.
+    let (code, said) = old.ends_by_itself(Duration::from_secs(40));
+    assert_eq!(code, Some(1), "{said}");
+    let last = said.trim().lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("hayloft-gateway: another gateway with the same bucket took over"),
+        "{said}"
+    );
+    let token = world.token(&[
+        "--sub",
+        "ci",
+        "--validity",
+        "1h",
+        "--pull",
+        "main",
+        "--push",
+        "main",
+    ]);
+    assert_eq!(push(&new.url, &token, &nar).await.status(), 200);
+
+    let again = world.serve().await;
+    // One that is asked to write notices at once.
+    let begin = std::time::Instant::now();
+    let other = client()
+        .post(format!("{}_api/v1/cache-config/other", new.url))
+        .bearer_auth(world.token(&["--sub", "ci", "--validity", "1h", "--create-cache", "*"]))
+        .json(&json!({
+            "keypair": "Generate", "is_public": true, "store_dir": "/nix/store", "priority": 41,
+            "upstream_cache_key_names": [],
+        }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(other.status(), 503, "{:?}", other.text().await);
+    let (code, _) = new.ends_by_itself(Duration::from_secs(9));
+    assert_eq!(code, Some(1));
+    assert!(begin.elapsed() < Duration::from_secs(9));
+    assert!(pull(&again.url).await == nar);
+    again.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_is_checked_without_serving() {
     let world = World::new("hs256").await;
     let said = world.run(&["check-config"]);

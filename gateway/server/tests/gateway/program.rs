@@ -23,6 +23,7 @@ pub(crate) struct World {
 /// A gateway that runs. Killed when dropped.
 pub(crate) struct Gateway {
     child: Child,
+    log: PathBuf,
     pub(crate) addr: String,
     pub(crate) url: String,
 }
@@ -147,6 +148,7 @@ caches:
             .unwrap();
         Gateway {
             child,
+            log: PathBuf::new(),
             addr: String::new(),
             url: String::new(),
         }
@@ -158,8 +160,10 @@ caches:
 
     /// Starts the gateway and waits until it serves.
     pub(crate) async fn serve(&self) -> Gateway {
+        let log = self.dir.path().join(format!("{}.log", free_port()));
         let mut child = Self::command(&["serve", "--log-format", "json"], &self.config())
             .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
@@ -172,10 +176,13 @@ caches:
             .unwrap()
             .unwrap()
             .unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("said {line:?}"));
+        let errors = || fs::read_to_string(&log).unwrap_or_default();
+        let said: Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("said {line:?}; its log:\n{}", errors()));
         let addr = said["listening"].as_str().unwrap().to_owned();
         Gateway {
             child,
+            log,
             url: format!("http://{addr}/"),
             addr,
         }
@@ -191,6 +198,18 @@ impl Gateway {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
         assert!(begin.elapsed() < Duration::from_secs(9), "{:?}", begin.elapsed());
+    }
+
+    /// Waits until it ends by itself; its exit code and what it said on standard error.
+    pub(crate) fn ends_by_itself(mut self, within: Duration) -> (Option<i32>, String) {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), fs::read_to_string(&self.log).unwrap());
+            }
+            assert!(begin.elapsed() < within, "it still runs after {within:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Ends it as a power cut would.

@@ -118,6 +118,8 @@ impl Term {
                 };
             }
             (Phase::Looking(_), Input::Looked(newer)) => Phase::Deposed(newer),
+            // Nothing is in flight, and the look was taken only to hear of this soon.
+            (Phase::Resting, Input::Looked(newer)) if newer > self.epoch => Phase::Deposed(newer),
             (phase, _) => phase,
         };
         self.again()
@@ -209,6 +211,19 @@ mod tests {
         let other = vec![Record::CacheDestroyed("other".parse().unwrap())];
         assert_eq!(term.propose(other, &signer).unwrap(), first);
         assert_eq!(term.step(Input::WriteFailed), first);
+    }
+
+    #[test]
+    fn a_look_while_nothing_is_in_flight_ends_the_term_when_it_is_over() {
+        let signer = ClusterKey::from_random([0; 32]).log_signer().unwrap();
+        let (mut term, _) = Term::open(epoch(1), None, &signer).unwrap();
+        let _ = term.step(Input::Written);
+        let _ = term.step(Input::Looked(epoch(1)));
+        assert_eq!(term.step(Input::Looked(epoch(1))), Step::Rest);
+        assert_eq!(term.step(Input::LookFailed), Step::Rest);
+        let stop = Step::Stop { newer: epoch(2) };
+        assert_eq!(term.step(Input::Looked(epoch(2))), stop);
+        assert_eq!(term.propose(group(), &signer).unwrap(), stop);
     }
 
     #[test]

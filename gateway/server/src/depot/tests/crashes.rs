@@ -87,6 +87,33 @@ async fn the_newer_gateway_deposes_the_older_which_then_acknowledges_nothing() {
     }
 }
 
+#[tokio::test]
+async fn an_idle_gateway_notices_within_half_a_minute_that_another_took_over() {
+    use std::time::Duration;
+    let world = World::new();
+    let old = world.with_main("old").await;
+    tokio::time::pause();
+    let alone = tokio::time::timeout(Duration::from_secs(600), old.deposed()).await;
+    assert!(alone.is_err(), "nobody took over");
+    // A bucket that does not answer shows nothing.
+    world.bucket.set_down(true);
+    let alone = tokio::time::timeout(Duration::from_secs(600), old.deposed()).await;
+    assert!(alone.is_err() && !old.is_deposed());
+    world.bucket.set_down(false);
+    tokio::time::resume();
+    let new = world.open("new").await.unwrap();
+    tokio::time::pause();
+    tokio::time::timeout(Duration::from_secs(30), old.deposed())
+        .await
+        .expect("it noticed");
+    assert!(old.is_deposed() && !old.healthy().await);
+    let refused = old.create_cache(new_cache("x")).await;
+    assert!(matches!(refused, Err(DepotError::Unavailable(_))), "{refused:?}");
+    tokio::time::timeout(Duration::from_secs(600), new.deposed())
+        .await
+        .expect_err("the newer one leads");
+}
+
 /// Pushes until a write fails, as in a crash: from that write on nothing reaches the bucket, or the writer never
 /// hears of it. A second gateway then takes over.
 async fn crash_at(write: usize, fault: Fault) {
