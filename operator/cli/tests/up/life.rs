@@ -147,7 +147,7 @@ fn three_hosts_come_up_stop_and_come_back_as_they_were() {
 
 /// What `hayloft status` says to programs.
 fn status_now(dir: &Path) -> Option<serde_json::Value> {
-    let output = run(&["status", "--dir", dir.to_str().unwrap(), "-o", "json"]);
+    let output = run(&["status", "--dir", dir.to_str()?, "-o", "json"]);
     serde_json::from_slice(&output.stdout).ok()
 }
 
