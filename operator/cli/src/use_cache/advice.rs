@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hayloft_nixcache::CacheName;
 use hayloft_nixcache::token::{CachePattern, Claims, Permissions};
 
 use super::netrc::LOGIN;
+use crate::client::token::powers;
 
 /// What Nix has to know of a cache.
 #[derive(Debug, Clone)]
@@ -85,12 +84,6 @@ fn host_of(url: &str) -> String {
                 .map(|host| host.trim_matches(['[', ']']).to_owned())
         })
         .unwrap_or_default()
-}
-
-/// What a token says that it allows. Nobody's word is taken for it here; it only chooses sentences.
-pub(super) fn powers(token: &str) -> Option<Claims> {
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice(&payload).ok()
 }
 
 /// Whether the token allows more on the cache than a machine that only pulls needs.

@@ -85,6 +85,8 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<Duration>,
     /// Whether a token was sent.
     pub(crate) with_token: bool,
+    /// What the token itself says about it, where that helps.
+    pub(crate) hint: Option<String>,
 }
 
 impl fmt::Display for Refusal {
@@ -100,7 +102,13 @@ impl fmt::Display for Refusal {
                 write!(f, "the gateway wants a token ({message}): {missing}")
             }
             (StatusCode::UNAUTHORIZED, true) => write!(f, "the gateway does not take the token: {message}"),
-            (StatusCode::FORBIDDEN, true) => write!(f, "the token does not allow this: {message}"),
+            (StatusCode::FORBIDDEN, true) => {
+                write!(f, "the token does not allow this: {message}")?;
+                match &self.hint {
+                    Some(hint) => write!(f, "; {hint}"),
+                    None => Ok(()),
+                }
+            }
             (status, _) => write!(f, "the gateway answers {}: {message}", status.as_u16()),
         }
     }
@@ -182,6 +190,7 @@ pub(super) async fn refusal(mut response: Response, with_token: bool) -> Refusal
             message: told.message,
             retry_after,
             with_token,
+            hint: None,
         },
         _ => {
             let text = String::from_utf8_lossy(&body);
@@ -201,6 +210,7 @@ pub(super) async fn refusal(mut response: Response, with_token: bool) -> Refusal
                 message,
                 retry_after,
                 with_token,
+                hint: None,
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The gateway's API as a client sees it: attic's wire, spoken with patience.
 
 mod error;
+mod hint;
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use hayloft_nixcache::api::{
     CacheConfig, GetMissingPathsRequest, GetMissingPathsResponse, MAX_NAR_INFO_IN_HEADER, NAR_INFO_HEADER,
     NAR_INFO_PREAMBLE_HEADER, UploadKind, UploadResult,
 };
+use hayloft_nixcache::token::Claims;
 use hayloft_nixcache::{CacheName, StorePathHash, UploadInfo};
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::{Body, RequestBuilder, Response};
@@ -25,7 +27,7 @@ use error::{STALL, innermost, refusal};
 
 use super::backoff::{Backoff, Policy};
 use super::settings::{is_loopback, parse_server};
-use super::token::Token;
+use super::token::{Token, powers};
 
 /// Store paths in one question. A gateway takes many more, attic's at most some 59,000.
 const HASHES_PER_QUESTION: usize = 10_000;
@@ -43,6 +45,8 @@ pub(crate) struct Gateway {
     http: reqwest::Client,
     server: Url,
     authorization: Option<HeaderValue>,
+    /// What the token says of itself; only for sentences.
+    claims: Option<Arc<Claims>>,
     policy: Policy,
     seeds: Arc<AtomicU64>,
     notice: Notice,
@@ -66,6 +70,7 @@ impl Gateway {
             http,
             server,
             authorization,
+            claims: token.and_then(|token| powers(token.expose())).map(Arc::new),
             policy,
             seeds: Arc::new(AtomicU64::new(seed)),
             notice,
@@ -78,6 +83,7 @@ impl Gateway {
     /// The token cannot be sent; the one before is kept.
     pub(crate) fn renew(&mut self, token: &Token) -> Result<(), GatewayError> {
         self.authorization = Some(bearer(token)?);
+        self.claims = powers(token.expose()).map(Arc::new);
         Ok(())
     }
 
@@ -130,7 +136,7 @@ impl Gateway {
                 server: self.server.clone(),
                 why: "its answer is not a cache's configuration".to_owned(),
             }),
-            other => other,
+            other => other.map_err(|error| self.explained(error, cache)),
         }
     }
 
@@ -155,7 +161,8 @@ impl Gateway {
                     self.json(self.http.post(url.clone()).timeout(ANSWER).json(&question))
                         .await
                 })
-                .await?;
+                .await
+                .map_err(|error| self.explained(error, cache))?;
             missing.extend(answer.missing_paths);
         }
         Ok(missing)
@@ -187,7 +194,7 @@ impl Gateway {
             }
         };
         let response = tokio::select! {
-            response = self.send(request) => response?,
+            response = self.send(request) => response.map_err(|error| self.explained(error, &info.cache))?,
             () = stalled(moved) => return Err(GatewayError::Stalled { server: self.server.clone() }),
         };
         // Attic's client bears a success without JSON, and so does this one.
@@ -283,6 +290,16 @@ impl Gateway {
         Err(GatewayError::Refused(
             refusal(response, self.authorization.is_some()).await,
         ))
+    }
+
+    /// Adds what the token itself says, when the gateway says that it does not allow this.
+    fn explained(&self, mut error: GatewayError, cache: &CacheName) -> GatewayError {
+        if let (GatewayError::Refused(refusal), Some(claims)) = (&mut error, &self.claims)
+            && refusal.name == "AccessError"
+        {
+            refusal.hint = hint::hint(claims, cache);
+        }
+        error
     }
 
     fn url(&self, path: &str) -> Url {

@@ -232,10 +232,10 @@ async fn upload(State(gateway): State<FakeGateway>, request: Request) -> Respons
     match play {
         Some(Play::Answer(status)) => {
             let _ = to_bytes(body, usize::MAX).await;
-            let name = if status == StatusCode::UNAUTHORIZED {
-                "Unauthorized"
-            } else {
-                "RequestError"
+            let name = match status {
+                StatusCode::UNAUTHORIZED => "Unauthorized",
+                StatusCode::FORBIDDEN => "AccessError",
+                _ => "RequestError",
             };
             return error(status, name, "played here");
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use hayloft_nixcache::token::{Claims, Grants, mint_hs256};
 use hayloft_nixcache::{CacheName, StorePath, StorePathHash};
 
 use self::fake_gateway::{FakeGateway, Play};
@@ -205,6 +206,30 @@ async fn a_token_that_is_refused_ends_the_push_at_once() {
     );
     assert!(!complaint.contains(TOKEN));
     assert!(server.uploads() <= 2);
+}
+
+#[tokio::test]
+async fn a_token_that_gives_too_little_on_the_cache_is_told_which_rule_decides() {
+    let (server, store) = (FakeGateway::start().await, closure());
+    server.play("libc", &[Play::Answer(StatusCode::FORBIDDEN)]);
+    let mut grants = Grants::new();
+    grants.entry("*".parse().expect("is a pattern")).pull = true;
+    grants.entry("ma*".parse().expect("is a pattern")).push = true;
+    let token = Token::new(&mint_hs256(b"secret", &Claims::new(grants)).expect("signs"));
+    let mut session = open(&server, &store, choices()).await;
+    session.renew(&token);
+    let summary = session
+        .push(&store.paths(&["top"]), &lines().0)
+        .await
+        .expect("asks");
+    let complaint = summary.complaint().expect("complains");
+    assert!(
+        complaint.starts_with(
+            "the token does not allow this: played here; the token gives pull alone on this cache: the first pattern that matches \
+             decides (see docs/push-and-pull.md); "
+        ),
+        "{complaint}"
+    );
 }
 
 #[tokio::test]
