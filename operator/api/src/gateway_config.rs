@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::Bytes;
+use crate::Span;
 use crate::agent::GatewayDesired;
 use crate::document::CacheSpec;
 
@@ -31,8 +31,8 @@ struct File<'a> {
     key_file: &'a PathBuf,
     s3: S3<'a>,
     tokens: Tokens<'a>,
-    cache: Cache,
-    caches: &'a [CacheSpec],
+    cache: Memory,
+    caches: Vec<Cache<'a>>,
 }
 
 #[derive(Serialize)]
@@ -52,8 +52,43 @@ struct Tokens<'a> {
 }
 
 #[derive(Serialize)]
-struct Cache {
-    memory: Bytes,
+struct Memory {
+    /// Plain bytes, so that nobody needs to agree on suffixes.
+    memory: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cache<'a> {
+    name: &'a str,
+    public: bool,
+    priority: i32,
+    store_dir: &'a str,
+    /// In plain seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<String>,
+    upstream_keys: &'a [String],
+}
+
+impl<'a> Cache<'a> {
+    fn of(spec: &'a CacheSpec) -> Self {
+        let CacheSpec {
+            name,
+            public,
+            priority,
+            store_dir,
+            retention,
+            upstream_keys,
+        } = spec;
+        Self {
+            name: name.as_str(),
+            public: *public,
+            priority: *priority,
+            store_dir,
+            retention: retention.map(|Span { seconds }| format!("{seconds}s")),
+            upstream_keys,
+        }
+    }
 }
 
 /// Renders a gateway's configuration file (YAML). It names files that hold secrets and holds none itself.
@@ -91,8 +126,8 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
         tokens: Tokens {
             hs256_secret_file: token_secret_file,
         },
-        cache: Cache { memory: *memory },
-        caches,
+        cache: Memory { memory: memory.0 },
+        caches: caches.iter().map(Cache::of).collect(),
     })?;
     Ok(format!(
         "# Written by Hayloft from the cluster's document; changes here are overwritten.\n{yaml}"
@@ -103,11 +138,12 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
 mod tests {
     use super::*;
     use crate::agent::S3Desired;
-    use crate::{Document, Secret};
+    use crate::{Bytes, Document, Secret};
 
     #[test]
     fn the_gateways_file_names_the_files_of_its_secrets() {
-        let caches = Document::laptop(3, Bytes::gib(10)).unwrap().spec.caches;
+        let mut caches = Document::laptop(3, Bytes::gib(10)).unwrap().spec.caches;
+        caches[0].retention = Some(Span::days(90));
         let desired = GatewayDesired {
             listen: "127.0.0.1:8080".into(),
             public_url: Some("https://cache.example.org".into()),

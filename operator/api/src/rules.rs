@@ -65,6 +65,15 @@ impl Found {
 /// The smallest pledge: below it Garage's partitions become too small to be of use.
 pub const MIN_PLEDGE: Bytes = Bytes::gib(1);
 
+// What gateways and clients take.
+/// The longest retention, in seconds: clients hold it in 31 bits.
+const MAX_RETENTION: u64 = 0x7fff_ffff;
+/// The longest path of a store, in bytes.
+const MAX_STORE_DIR: usize = 1024;
+/// The most names of upstream keys that a cache has, and the longest of them.
+const MAX_UPSTREAM_KEYS: usize = 64;
+const MAX_KEY_NAME: usize = 256;
+
 /// Checks one document by itself.
 ///
 /// # Errors
@@ -280,12 +289,37 @@ fn wrong_public_url(url: &str) -> Option<&'static str> {
     else {
         return Some("a URL that begins with https:// or http:// is allowed");
     };
-    let host = rest.split('/').next().unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Some("a URL with a host and without spaces is allowed");
     }
-    (url.contains(['?', '#']) || host.contains('@'))
-        .then_some("a URL without user, query and fragment is allowed")
+    if url.contains(['?', '#']) || host.contains('@') {
+        return Some("a URL without user, query and fragment is allowed");
+    }
+    // The rest as those see it who will use it.
+    let good = url::Url::parse(url).is_ok_and(|url| {
+        url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    (!good).then_some("a URL such as https://cache.example.org is allowed")
+}
+
+/// Whether a path is one that Nix could keep its store at.
+fn is_store_dir(path: &str) -> bool {
+    let clean = path
+        .strip_prefix('/')
+        .is_some_and(|parts| parts.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    clean && path.len() <= MAX_STORE_DIR && !path.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+/// Whether a text can stand before the colon of a key.
+fn is_key_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_KEY_NAME
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':')
 }
 
 fn caches(caches: &[CacheSpec], found: &mut Found) {
@@ -302,27 +336,33 @@ fn caches(caches: &[CacheSpec], found: &mut Found) {
         if cache.priority < 0 {
             found.add(format!("{path}.priority"), cache.priority, "0 or more is allowed");
         }
-        if !cache.store_dir.starts_with('/') || cache.store_dir.ends_with('/') {
+        if !is_store_dir(&cache.store_dir) {
             found.add(
                 format!("{path}.storeDir"),
                 format!("`{}`", cache.store_dir),
-                "an absolute path without a slash at its end is allowed",
+                "an absolute path without empty, `.` or `..` parts, blanks and a slash at its end is allowed",
             );
         }
         if let Some(retention) = cache.retention
-            && (retention.seconds == 0 || u32::try_from(retention.seconds).is_err())
+            && !(1..=MAX_RETENTION).contains(&retention.seconds)
         {
             found.add(
                 format!("{path}.retention"),
                 retention,
                 format!(
-                    "1s to {}s is allowed; leave it out to keep paths for ever",
-                    u32::MAX
+                    "1s to {MAX_RETENTION}s, which is 68 years, is allowed; leave it out to keep paths for ever"
                 ),
             );
         }
+        if cache.upstream_keys.len() > MAX_UPSTREAM_KEYS {
+            found.add(
+                format!("{path}.upstreamKeys"),
+                format!("{} names", cache.upstream_keys.len()),
+                format!("at most {MAX_UPSTREAM_KEYS} are allowed"),
+            );
+        }
         for (k, key) in cache.upstream_keys.iter().enumerate() {
-            if key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':') {
+            if !is_key_name(key) {
                 found.add(
                     format!("{path}.upstreamKeys[{k}]"),
                     format!("`{key}`"),

@@ -13,7 +13,7 @@ pub struct ByteSize(pub u64);
 
 /// A text that is not an amount of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an amount of bytes is a whole number, alone or with Ki, Mi, Gi, Ti, kB, MB, GB or TB")]
+#[error("an amount of bytes is a whole number, alone or with Ki, Mi, Gi, Ti, Pi, kB, MB, GB, TB or PB")]
 pub struct ByteSizeError;
 
 /// A span of time: `90d`, `2m`, `1h30m`.
@@ -38,10 +38,14 @@ impl FromStr for ByteSize {
             "Mi" | "MiB" => 1 << 20,
             "Gi" | "GiB" => 1 << 30,
             "Ti" | "TiB" => 1 << 40,
+            "Pi" | "PiB" => 1 << 50,
+            "Ei" | "EiB" => 1 << 60,
             "k" | "kB" | "KB" => 1_000,
             "M" | "MB" => 1_000_000,
             "G" | "GB" => 1_000_000_000,
             "T" | "TB" => 1_000_000_000_000,
+            "P" | "PB" => 1_000_000_000_000_000,
+            "E" | "EB" => 1_000_000_000_000_000_000,
             _ => return Err(ByteSizeError),
         };
         let number: u64 = number.parse().map_err(|_| ByteSizeError)?;
@@ -94,12 +98,27 @@ mod tests {
             ("256Mi", 256 << 20),
             ("20Gi", 20 << 30),
             ("2Ti", 2 << 40),
+            ("1Pi", 1 << 50),
+            ("3PB", 3_000_000_000_000_000),
+            ("15Ei", 15 << 60),
+            ("18E", 18_000_000_000_000_000_000),
+            ("18446744073709551615", u64::MAX),
             ("50MB", 50_000_000),
             ("50 MB", 50_000_000),
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for text in ["", "Mi", "1.5Gi", "-1", "12Xi", "99999999Ti", "1 2"] {
+        for text in [
+            "",
+            "Mi",
+            "1.5Gi",
+            "-1",
+            "12Xi",
+            "16Ei",
+            "18446744073709551616",
+            "99999999Ti",
+            "1 2",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }
