@@ -1,5 +1,7 @@
 //! Opening the file, and making it anew.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,7 +63,15 @@ impl Index {
             path: path.to_owned(),
             source,
         };
-        let index = Self::pools(path, true).await.map_err(failed)?;
+        // SQLite gives the files beside it the same mode.
+        tokio::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .await
+            .map_err(|error| failed(sqlx::Error::Io(error)))?;
+        let index = Self::pools(path).await.map_err(failed)?;
         let mut tx = index.writer.begin().await.map_err(failed)?;
         sqlx::raw_sql(include_str!("schema.sql"))
             .execute(&mut *tx)
@@ -112,7 +122,9 @@ impl Index {
             path: path.to_owned(),
             source,
         };
-        let index = Self::pools(path, false).await.map_err(failed)?;
+        // Earlier versions made it readable to all.
+        let _ = tokio::fs::set_permissions(path, Permissions::from_mode(0o600)).await;
+        let index = Self::pools(path).await.map_err(failed)?;
         let row: Result<Option<(Vec<u8>,)>, _> =
             sqlx::query_as("SELECT value FROM meta WHERE key = 'schema'")
                 .fetch_optional(&index.readers)
@@ -131,10 +143,10 @@ impl Index {
         }
     }
 
-    async fn pools(path: &Path, create: bool) -> Result<Self, sqlx::Error> {
+    async fn pools(path: &Path) -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(create)
+            .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             // The bucket is the truth: what a power loss takes from the file is applied again.
             .synchronous(SqliteSynchronous::Normal)

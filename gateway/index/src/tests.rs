@@ -248,3 +248,34 @@ async fn a_file_that_is_no_index_is_made_again() {
     let index = index.reset().await.unwrap();
     assert!(index.caches().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index.sqlite");
+    let modes = || {
+        let mut modes: Vec<(String, u32)> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+                (entry.file_name().into_string().unwrap(), mode)
+            })
+            .collect();
+        modes.sort();
+        modes
+    };
+    let private =
+        ["index.sqlite", "index.sqlite-shm", "index.sqlite-wal"].map(|name| (name.to_owned(), 0o600));
+    let index = Index::open(&path).await.unwrap();
+    index.apply(&[cache("main")], position(1)).await.unwrap();
+    assert_eq!(modes(), private);
+    index.close().await;
+    // One that an earlier version made.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let index = Index::open(&path).await.unwrap();
+    assert_eq!(index.position().await.unwrap(), Some(position(1)));
+    assert_eq!(modes(), private);
+    index.close().await;
+}
