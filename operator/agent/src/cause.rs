@@ -14,13 +14,15 @@ pub enum Cause {
     PermissionDenied,
     /// The data folder does not carry Garage's mark: most likely a disk that is not mounted.
     DataFolderUnmarked,
+    /// Another gateway serves the same bucket.
+    BucketTakenOver,
 }
 
 impl Cause {
     /// What one line of a unit's log says about why it dies, if it says something known.
     #[must_use]
     pub fn of_line(line: &str) -> Option<Self> {
-        const KNOWN: [(&str, Cause); 6] = [
+        const KNOWN: [(&str, Cause); 7] = [
             ("Address already in use", Cause::PortInUse),
             ("No space left on device", Cause::DiskFull),
             ("ENOSPC", Cause::DiskFull),
@@ -29,6 +31,10 @@ impl Cause {
             (
                 "make sure this data directory is mounted",
                 Cause::DataFolderUnmarked,
+            ),
+            (
+                "another gateway with the same bucket took over",
+                Cause::BucketTakenOver,
             ),
         ];
         KNOWN
@@ -45,6 +51,7 @@ impl Cause {
             Self::DiskFull => "the disk is full",
             Self::PermissionDenied => "the system denied it a file or an address",
             Self::DataFolderUnmarked => "its data folder is not the one it knows (is the disk mounted?)",
+            Self::BucketTakenOver => "another gateway took over its bucket; stop that one",
         }
     }
 }
@@ -62,6 +69,12 @@ mod tests {
         assert_eq!(
             Cause::of_line("ERROR garage: No space left on device (os error 28)"),
             Some(Cause::DiskFull)
+        );
+        assert_eq!(
+            Cause::of_line(
+                "hayloft-gateway: another gateway with the same bucket took over, so this one ends"
+            ),
+            Some(Cause::BucketTakenOver)
         );
         assert_eq!(Cause::of_line("INFO all is well"), None);
     }
