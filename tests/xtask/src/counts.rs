@@ -12,15 +12,20 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Takes what one line of output says, if it is a closing line. Skipped tests of nextest belong to other rungs and
-    /// are not counted.
-    pub(crate) fn read(&mut self, line: &str) {
+    /// Takes a line of nextest, if it is its closing line. Tests that it left out belong to other rungs and are not counted.
+    pub(crate) fn read_nextest(&mut self, line: &str) {
         if let Some((_, counted)) = line
             .split_once("Summary [")
             .and_then(|(_, rest)| rest.split_once(" run: "))
         {
             self.add(counted.split(", "), "passed", "skipped");
-        } else if let Some((_, counted)) = line
+        }
+    }
+
+    /// Takes a line of `cargo test`, if it closes one binary's tests. nextest prints such lines too, of single tests that
+    /// failed.
+    pub(crate) fn read_cargo_test(&mut self, line: &str) {
+        if let Some((_, counted)) = line
             .split_once("test result: ")
             .and_then(|(_, rest)| rest.split_once(". "))
         {
@@ -49,27 +54,32 @@ impl Counts {
 mod tests {
     use super::Counts;
 
-    fn read(line: &str) -> (u64, u64, u64) {
-        let mut counts = Counts::default();
-        counts.read(line);
+    fn told(counts: Counts) -> (u64, u64, u64) {
         (counts.passed, counts.failed, counts.skipped)
     }
 
     #[test]
-    fn the_closing_line_of_nextest_is_counted() {
-        let line =
-            "     Summary [   2.147s] 87 tests run: 84 passed (1 slow), 2 failed, 1 timed out, 5 skipped";
-        assert_eq!(read(line), (84, 3, 0));
+    fn the_closing_line_of_nextest_is_counted_and_those_of_single_tests_are_not() {
+        let mut counts = Counts::default();
+        for line in [
+            "        PASS [   0.005s] xtask rungs::tests::x",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out",
+            "     Summary [   2.147s] 87 tests run: 84 passed (1 slow), 2 failed, 1 timed out, 5 skipped",
+        ] {
+            counts.read_nextest(line);
+        }
+        assert_eq!(told(counts), (84, 3, 0));
     }
 
     #[test]
-    fn the_closing_line_of_cargo_test_is_counted() {
-        let line = "test result: FAILED. 11 passed; 2 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.1s";
-        assert_eq!(read(line), (11, 2, 0));
-    }
-
-    #[test]
-    fn other_lines_are_not_counted() {
-        assert_eq!(read("        PASS [   0.005s] xtask rungs::tests::x"), (0, 0, 0));
+    fn the_closing_lines_of_cargo_test_are_added_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "test result: FAILED. 11 passed; 2 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.1s",
+            "test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s",
+        ] {
+            counts.read_cargo_test(line);
+        }
+        assert_eq!(told(counts), (15, 2, 0));
     }
 }

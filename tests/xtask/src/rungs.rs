@@ -206,7 +206,9 @@ fn run_rung(
     match &needs.nextest {
         Ok(program) => {
             let mut command = nextest(places, needs, program, "run", rung, args);
-            shell::watch(&mut command, shell::Output::Stderr, |line| counts.read(line))
+            shell::watch(&mut command, shell::Output::Stderr, |line| {
+                counts.read_nextest(line)
+            })
         }
         Err(error) => {
             shell::say(&format!("xtask: `cargo test` stands in for nextest: {error:#}"));
@@ -221,7 +223,9 @@ fn run_rung(
             command
                 .args(["--exclude", "hayloft-e2e", "--locked"])
                 .args(&args.filter);
-            shell::watch(&mut command, shell::Output::Stdout, |line| counts.read(line))
+            shell::watch(&mut command, shell::Output::Stdout, |line| {
+                counts.read_cargo_test(line)
+            })
         }
     }
 }

@@ -71,7 +71,7 @@ impl Office {
                     if let Some(newer) = newer
                         && let Step::Stop { newer } = term.step(Input::Looked(newer))
                     {
-                        return depose(newer, &state, requests).await;
+                        return depose(newer, &state, Vec::new(), requests).await;
                     }
                     continue;
                 }
@@ -107,10 +107,7 @@ impl Office {
                         let _ = request.answer.send(Ok(()));
                     }
                 }
-                Err(newer) => {
-                    answer(admitted, || CommitError::Deposed);
-                    return depose(newer, &state, requests).await;
-                }
+                Err(newer) => return depose(newer, &state, admitted, requests).await,
             }
         }
     }
@@ -225,10 +222,16 @@ impl Office {
     }
 }
 
-/// Ends the term: whatever waits is refused.
-async fn depose(newer: EpochId, state: &watch::Sender<State>, mut requests: mpsc::Receiver<Request>) {
+/// Ends the term: what is in flight and whatever waits is refused. Whoever is refused sees the term ended.
+async fn depose(
+    newer: EpochId,
+    state: &watch::Sender<State>,
+    in_flight: Vec<Request>,
+    mut requests: mpsc::Receiver<Request>,
+) {
     tracing::error!(%newer, "deposed: another gateway has taken over writing to this bucket");
     let _ = state.send(State::Deposed);
+    answer(in_flight, || CommitError::Deposed);
     requests.close();
     while let Some(request) = requests.recv().await {
         let _ = request.answer.send(Err(CommitError::Deposed));
