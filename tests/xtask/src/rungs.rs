@@ -207,7 +207,7 @@ fn run_rung(
         Ok(program) => {
             let mut command = nextest(places, needs, program, "run", rung, args);
             shell::watch(&mut command, shell::Output::Stderr, |line| {
-                counts.read_nextest(line)
+                counts.read_nextest(line);
             })
         }
         Err(error) => {
@@ -224,7 +224,7 @@ fn run_rung(
                 .args(["--exclude", "hayloft-e2e", "--locked"])
                 .args(&args.filter);
             shell::watch(&mut command, shell::Output::Stdout, |line| {
-                counts.read_cargo_test(line)
+                counts.read_cargo_test(line);
             })
         }
     }
