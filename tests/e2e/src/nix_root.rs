@@ -33,6 +33,8 @@ impl NixRoot {
         let script = r#"set -e
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 mount -t proc proc "$2/root/proc"
+# Nix itself makes its store when it first needs one.
+mkdir -p "$2/root/nix/store"
 mount --rbind /dev "$2/root/dev"
 touch "$2/root/usr/local/bin/hayloft"
 mount --bind "$3" "$2/root/usr/local/bin/hayloft"
