@@ -1,6 +1,7 @@
 //! The agent's loop: follows what is desired, reports what is.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hayloft_api::agent::{HostDesired, HostReport};
@@ -8,19 +9,24 @@ use hayloft_api::{HostName, NodeId};
 use hayloft_garage::{GarageVersion, NodeKey, NodeKeyError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::answer::{self, Asked, Shared};
 use crate::cause::Cause;
+use crate::clock::Clock;
 use crate::driver::{Driver, Phase, UnitStates};
 use crate::files;
 use crate::launch::{self, Places};
 use crate::ledger::{Ledger, Startup};
 use crate::ports::{self, HeldPorts, Ports};
+use crate::promise::KeptPromise;
 use crate::report;
 use crate::unit::UnitName;
 
 /// Facts that change by themselves (the disk) are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// So many questions wait at most.
+const QUESTIONS: usize = 16;
 
 /// What an agent must know of its host.
 #[derive(Debug, Clone)]
@@ -33,8 +39,13 @@ pub struct AgentConfig {
     pub garage_version: GarageVersion,
     /// `host:port` for a gateway on this host; `None` when it cannot run one.
     pub gateway_addr: Option<String>,
-    /// 32 random bytes, from which the node key is made if there is none yet.
+    /// 32 random bytes, from which node keys are made.
     pub node_key_seed: [u8; 32],
+    /// For dates in reports.
+    pub clock: Clock,
+    /// Whether a promise that ran when the agent last ended may still be relied on by its holder. False only where the
+    /// coordinator lives in the agent's own process.
+    pub remembers_promises: bool,
 }
 
 /// Why an agent cannot start.
@@ -81,6 +92,8 @@ pub struct AgentHandle {
     pub desired: watch::Sender<Option<HostDesired>>,
     /// What the agent sees, as it changes.
     pub report: watch::Receiver<HostReport>,
+    /// What it is asked. Bounded: who asks more than is answered waits.
+    pub questions: mpsc::Sender<Asked>,
     orders: mpsc::Sender<Order>,
     task: JoinHandle<()>,
 }
@@ -117,6 +130,7 @@ pub struct Agent<D> {
     stopping: bool,
     /// What went wrong with the desired state itself.
     trouble: Option<String>,
+    shared: Arc<Shared>,
     report: watch::Sender<HostReport>,
     seq: u64,
 }
@@ -145,6 +159,13 @@ impl<D: Driver + Sync> Agent<D> {
             Startup::Unreadable(error) => Some(one_line(error)),
             Startup::Nothing | Startup::Have(_) => None,
         };
+        let promise = KeptPromise::open(
+            &config.places.dir,
+            Instant::now(),
+            config.remembers_promises,
+            ledger.kept(),
+        );
+        let shared = Arc::new(Shared::new(promise));
         let states = driver.states();
         let ports = held.ports();
         let mut agent = Self {
@@ -158,6 +179,7 @@ impl<D: Driver + Sync> Agent<D> {
             answered: 0,
             stopping: false,
             trouble,
+            shared: shared.clone(),
             seq: 0,
         };
         agent.keep_ports();
@@ -165,11 +187,14 @@ impl<D: Driver + Sync> Agent<D> {
         agent.tell();
         let (desired, offers) = watch::channel(None);
         let (orders, inbox) = mpsc::channel(4);
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        tokio::spawn(answer::run(shared, asked));
         let report = agent.report.subscribe();
         let task = tokio::spawn(agent.run(offers, states, inbox));
         Ok(AgentHandle {
             desired,
             report,
+            questions,
             orders,
             task,
         })
@@ -228,6 +253,14 @@ impl<D: Driver + Sync> Agent<D> {
     }
 
     async fn consider(&mut self, offered: &HostDesired) {
+        let admitted = self
+            .shared
+            .with_promise(|kept| kept.get().admits(Instant::now(), &offered.generation));
+        if let Err(refusal) = admitted {
+            tracing::error!(host = %self.config.host, %refusal, "a desired state was refused");
+            self.trouble = Some(refusal.to_string());
+            return;
+        }
         match self.ledger.offer(self.config.host.as_str(), offered) {
             Ok(true) => {
                 self.trouble = None;
@@ -290,6 +323,7 @@ impl<D: Driver + Sync> Agent<D> {
         report.generation = generation;
         report.units = report::units(&states, self.trouble.as_deref());
         report.disk = report::disk(&self.config.places.dir);
+        report.promise = self.shared.with_promise(|kept| kept.get().report(Instant::now()));
         self.report.send_replace(report);
     }
 }
@@ -306,7 +340,7 @@ fn died_of_a_taken_port(states: &UnitStates) -> Option<u32> {
 }
 
 /// An error with its causes in one line.
-fn one_line(error: &dyn std::error::Error) -> String {
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -91,6 +91,9 @@ pub fn units(desired: &HostDesired, places: &Places, ports: Ports) -> Result<Vec
         host: _,
         garage,
         gateway,
+        forget: _,
+        erase_blocks: _,
+        accept_empty_data: _,
     } = desired;
     let mut units = Vec::new();
     if let Some(garage) = garage {
@@ -261,6 +264,9 @@ mod tests {
                 memory: Bytes(256 << 20),
                 caches: vec![],
             }),
+            forget: None,
+            erase_blocks: false,
+            accept_empty_data: false,
         }
     }
 

@@ -189,16 +189,12 @@ mod tests {
     use super::*;
 
     fn desired(epoch: u64, n: u64) -> HostDesired {
-        HostDesired {
-            generation: Generation {
-                epoch,
-                instance: format!("i{epoch}"),
-                n,
-            },
-            host: "a".parse().unwrap(),
-            garage: None,
-            gateway: None,
-        }
+        let generation = Generation {
+            epoch,
+            instance: format!("i{epoch}"),
+            n,
+        };
+        HostDesired::nothing(generation, "a".parse().unwrap())
     }
 
     #[test]

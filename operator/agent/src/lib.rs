@@ -4,14 +4,19 @@
 //! [`driver`] is what runs them, [`child`] the driver that does so with child processes. [`Agent`] is the loop.
 
 mod agent;
+mod answer;
 pub mod cause;
 pub mod child;
+mod clock;
 pub mod driver;
 pub mod files;
 pub mod launch;
 pub mod ledger;
 pub mod ports;
+pub mod promise;
 mod report;
 pub mod unit;
 
 pub use agent::{Agent, AgentConfig, AgentHandle, StartError};
+pub use answer::Asked;
+pub use clock::Clock;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use hayloft_api::agent::{AdminAddress, DiskReport, HostReport, UnitReport, UnitState as ReportedState};
+use hayloft_api::agent::{
+    AdminAddress, DataState, DiskReport, HostReport, UnitReport, UnitState as ReportedState,
+};
 use hayloft_api::{Generation, NodeId};
 
 use crate::agent::AgentConfig;
@@ -24,6 +26,11 @@ pub(crate) fn empty(config: &AgentConfig, garage_id: NodeId, ports: Ports) -> Ho
         gateway_addr: config.gateway_addr.clone(),
         units: Vec::new(),
         disk: disk(&config.places.dir),
+        layout: None,
+        data: DataState::Fresh,
+        blocks: None,
+        promise: None,
+        clock: config.clock.now(),
     }
 }
 

@@ -17,9 +17,10 @@ use hayloft_agent::child::spawn::{Launch, Shim, Spawner};
 use hayloft_agent::driver::{Driver, Phase, UnitState, UnitStates};
 use hayloft_agent::launch::{Places, Program};
 use hayloft_agent::unit::{Ready, Unit, UnitFile, UnitName};
-use hayloft_agent::{Agent, AgentConfig};
+use hayloft_agent::{Agent, AgentConfig, Clock};
 use hayloft_api::agent::{GarageDesired, HostDesired, HostReport};
 use hayloft_api::{Generation, Secret};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -251,6 +252,8 @@ fn agent(dir: &Path, garage: PathBuf) -> AgentConfig {
         garage_version: "2.5.0".parse().unwrap(),
         gateway_addr: None,
         node_key_seed: [5; 32],
+        clock: Clock::new(|| Timestamp::UNIX_EPOCH),
+        remembers_promises: true,
     }
 }
 
@@ -272,6 +275,9 @@ fn desired(n: u64) -> HostDesired {
             bootstrap_peers: vec![],
         }),
         gateway: None,
+        forget: None,
+        erase_blocks: false,
+        accept_empty_data: false,
     }
 }
 

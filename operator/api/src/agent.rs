@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::document::CacheSpec;
+use crate::question::{LayoutDigest, PromiseReport};
 use crate::{Bytes, Generation, HostName, NodeId, Secret, ZoneName, exposed};
 
 /// All that one host shall run. An agent keeps the last one on disk and follows it when the coordinator is away.
@@ -19,6 +21,33 @@ pub struct HostDesired {
     pub garage: Option<GarageDesired>,
     /// The gateway, where the host shall run one.
     pub gateway: Option<GatewayDesired>,
+    /// A node id that the host shall have no more. When its node key has this id, Garage is stopped, its metadata deleted and
+    /// a new node key made. With any other id nothing happens, so it can stay here.
+    #[serde(default)]
+    pub forget: Option<NodeId>,
+    /// Whether the blocks are deleted with the node that is forgotten. Said only of a host that is empty; refused while a
+    /// block's name is found under its data folder.
+    #[serde(default)]
+    pub erase_blocks: bool,
+    /// A person said that the data disk was replaced: an empty data folder is marked as Garage's own, which else would
+    /// not start on it. Of no effect on a folder that holds blocks.
+    #[serde(default)]
+    pub accept_empty_data: bool,
+}
+
+impl HostDesired {
+    /// A host that shall run nothing.
+    pub fn nothing(generation: Generation, host: HostName) -> Self {
+        Self {
+            generation,
+            host,
+            garage: None,
+            gateway: None,
+            forget: None,
+            erase_blocks: false,
+            accept_empty_data: false,
+        }
+    }
 }
 
 /// What a host's Garage daemon must know. Paths, keys and ports are the agent's own.
@@ -146,6 +175,21 @@ pub struct HostReport {
     pub units: Vec<UnitReport>,
     /// The disk that holds its data.
     pub disk: Option<DiskReport>,
+    /// The layout that its member follows, by the file on disk; `None` before the first.
+    #[serde(default)]
+    pub layout: Option<LayoutDigest>,
+    /// What is found where its blocks shall be.
+    #[serde(default)]
+    pub data: DataState,
+    /// The last finished count of its blocks.
+    #[serde(default)]
+    pub blocks: Option<BlocksReport>,
+    /// Whom it promised to follow last.
+    #[serde(default)]
+    pub promise: Option<PromiseReport>,
+    /// The host's clock as it made this report.
+    #[serde(default)]
+    pub clock: Timestamp,
 }
 
 /// The unit name of the Garage daemon in reports.
@@ -216,6 +260,49 @@ pub enum UnitState {
     },
     /// It shall not run.
     Stopped,
+}
+
+/// What is found where a host's blocks shall be. Garage marks its data folder, keeps the mark in its metadata, and does not
+/// start when they differ.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
+pub enum DataState {
+    /// Garage never ran here: there are neither metadata nor blocks.
+    #[default]
+    Fresh,
+    /// As it shall be.
+    Present,
+    /// There are blocks and no metadata: it was lost, or another member's disk is here. Garage starts as a new node, and
+    /// the blocks are of use when it is given their partitions.
+    MetadataLost,
+    /// Metadata says that there are blocks, and the folder does not bear its mark: the disk is not mounted, or it was
+    /// replaced. Garage does not start.
+    MarkMissing {
+        /// Whether any block lies there.
+        holds_blocks: bool,
+    },
+    /// The folder bears the mark of another member. Garage does not start.
+    OtherMark {
+        /// Whether any block lies there.
+        holds_blocks: bool,
+    },
+    /// The system does not let it be read.
+    Unreadable {
+        /// What it said.
+        why: String,
+    },
+}
+
+/// Blocks on a host's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BlocksReport {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When they were counted (the beginning of the count).
+    pub at: Timestamp,
 }
 
 /// Space on the file system that holds a host's data.

@@ -65,16 +65,12 @@ mod tests {
     use super::*;
 
     fn desired(epoch: u64, instance: &str, n: u64) -> HostDesired {
-        HostDesired {
-            generation: Generation {
-                epoch,
-                instance: instance.into(),
-                n,
-            },
-            host: "a".parse().unwrap(),
-            garage: None,
-            gateway: None,
-        }
+        let generation = Generation {
+            epoch,
+            instance: instance.into(),
+            n,
+        };
+        HostDesired::nothing(generation, "a".parse().unwrap())
     }
 
     #[test]

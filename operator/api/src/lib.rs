@@ -9,6 +9,7 @@ mod generation;
 mod laptop;
 mod names;
 pub mod quantity;
+pub mod question;
 pub mod rules;
 mod secret;
 pub mod status;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::{pending, select_all};
 use hayloft_api::agent::{HostDesired, HostReport};
+use hayloft_api::question::{Answer, Question, Refusal as Refused};
 use hayloft_api::status::Status;
 use hayloft_api::{Document, HostName};
 use hayloft_engine::{Invalid, Objection, Plan, Snapshot, Step, check, plan, validate};
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ pub struct AgentLink {
     pub desired: watch::Sender<Option<HostDesired>>,
     /// What it reports.
     pub report: watch::Receiver<HostReport>,
+    /// What it is asked, and where the answer goes.
+    pub questions: mpsc::Sender<(Question, oneshot::Sender<Result<Answer, Refused>>)>,
 }
 
 /// Links to all agents that can be talked to.
@@ -368,6 +371,7 @@ fn essence(report: &HostReport) -> HostReport {
     HostReport {
         seq: 0,
         disk: None,
+        clock: Timestamp::UNIX_EPOCH,
         ..report.clone()
     }
 }

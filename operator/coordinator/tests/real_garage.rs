@@ -16,7 +16,7 @@ use std::time::Duration;
 use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::{Shim, Spawner};
 use hayloft_agent::launch::{Places, Program};
-use hayloft_agent::{Agent, AgentConfig, AgentHandle};
+use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
 use hayloft_api::agent::{GARAGE_UNIT, HostReport, UnitState};
 use hayloft_api::status::{ConditionType, Phase, Status};
 use hayloft_api::{Bytes, Document, HostName};
@@ -99,6 +99,8 @@ impl Home {
             garage_version: "2.5.0".parse::<GarageVersion>().unwrap(),
             gateway_addr: (n == 1).then(|| "127.0.0.1:1".to_owned()),
             node_key_seed: [seed; 32],
+            clock: Clock::new(clock),
+            remembers_promises: true,
         };
         let handle = Agent::start(config, ChildDriver::new(spawner, [n; 32]))
             .await
@@ -106,6 +108,7 @@ impl Home {
         let link = AgentLink {
             desired: handle.desired.clone(),
             report: handle.report.clone(),
+            questions: handle.questions.clone(),
         };
         self.agents.insert(name(n), handle);
         self.links.send_modify(|links| drop(links.insert(name(n), link)));

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::Spawner;
 use hayloft_agent::launch::{Places, Program};
-use hayloft_agent::{Agent, AgentConfig, AgentHandle, StartError};
+use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock, StartError};
 use hayloft_api::agent::HostReport;
 use hayloft_api::{Document, HostName};
 use hayloft_coordinator::AgentLink;
@@ -36,6 +36,7 @@ pub(crate) struct Hosts {
     /// Where the gateway listens.
     gateway: SocketAddr,
     random: StdRng,
+    clock: Clock,
     agents: BTreeMap<HostName, AgentHandle>,
     links: watch::Sender<BTreeMap<HostName, AgentLink>>,
     reports: watch::Sender<Reports>,
@@ -51,6 +52,7 @@ pub(crate) struct Outfit {
     pub(crate) spawner: Spawner,
     pub(crate) gateway: SocketAddr,
     pub(crate) random: StdRng,
+    pub(crate) clock: Clock,
 }
 
 impl Hosts {
@@ -63,6 +65,7 @@ impl Hosts {
             spawner,
             gateway,
             random,
+            clock,
         } = outfit;
         Self {
             folder,
@@ -72,6 +75,7 @@ impl Hosts {
             spawner,
             gateway,
             random,
+            clock,
             agents: BTreeMap::new(),
             links: watch::Sender::new(BTreeMap::new()),
             reports: watch::Sender::new(BTreeMap::new()),
@@ -126,6 +130,7 @@ impl Hosts {
                 AgentLink {
                     desired: agent.desired.clone(),
                     report: agent.report.clone(),
+                    questions: agent.questions.clone(),
                 },
             );
             self.gather(name.clone(), agent.report.clone());
@@ -166,6 +171,9 @@ impl Hosts {
             garage_version: self.garage.version.clone(),
             gateway_addr: gateway.map(|address| address.to_string()),
             node_key_seed: self.random.random(),
+            clock: self.clock.clone(),
+            // The coordinator is in this process: it died when the agents did.
+            remembers_promises: false,
         }
     }
 
@@ -185,16 +193,6 @@ impl Hosts {
         join_all(self.agents.into_values().map(AgentHandle::stop)).await;
         drop(self.sockets);
     }
-}
-
-/// All sockets that the hosts of `document` want in `folder`.
-pub(crate) fn wanted_sockets(document: &Document, folder: &Folder) -> Vec<PathBuf> {
-    let hosts = document
-        .spec
-        .hosts
-        .iter()
-        .map(|host| folder.host(&host.name).join("admin.sock"));
-    hosts.chain([folder.control_socket()]).collect()
 }
 
 /// An address that is free now. Another program may take it before a gateway does; that gateway then says so.

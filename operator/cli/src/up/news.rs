@@ -107,7 +107,7 @@ pub(crate) fn of_status(known: &mut Known, now: &Status, settling: bool) -> Vec<
 #[cfg(test)]
 pub(crate) mod tests {
     use hayloft_api::NodeId;
-    use hayloft_api::agent::{AdminAddress, DiskReport};
+    use hayloft_api::agent::{AdminAddress, DataState, DiskReport};
 
     use super::*;
 
@@ -133,6 +133,11 @@ pub(crate) mod tests {
                 data_available: 10 << 30,
                 data_total: 20 << 30,
             }),
+            layout: None,
+            data: DataState::Present,
+            blocks: None,
+            promise: None,
+            clock: jiff::Timestamp::UNIX_EPOCH,
         }
     }
 
