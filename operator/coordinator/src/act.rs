@@ -39,6 +39,9 @@ pub(crate) enum ActError {
         /// Those it did not reach, and why.
         peers: String,
     },
+    /// This coordinator cannot do it yet.
+    #[error("this version of Hayloft cannot do that yet")]
+    NotYet,
     /// Something is staged that should not be.
     #[error("somebody else is staging layout changes at this moment")]
     Staging,
@@ -132,6 +135,17 @@ impl Actor<'_> {
                     }),
                 }
             }
+            Step::HealSplit { .. }
+            | Step::AllowMissing { .. }
+            | Step::QuickenReceivers { .. }
+            | Step::LaunchRepair { .. }
+            | Step::Compare { .. }
+            | Step::SetResync { .. }
+            | Step::Evict { .. }
+            | Step::RotateSecrets { .. }
+            | Step::KeepSnapshot { .. }
+            | Step::Mend { .. }
+            | Step::RenewAdminToken { .. } => Err(ActError::NotYet),
             Step::EnsureKey { through } => {
                 self.memory.forget_access();
                 let secrets = self.store.secrets();
@@ -319,7 +333,7 @@ fn desired(
     secrets: &ClusterSecrets,
     generation: Generation,
 ) -> HostDesired {
-    let HostPlan { garage, gateway } = plan;
+    let HostPlan { garage, gateway, .. } = plan;
     let garage = garage.as_ref().map(|garage| {
         let GaragePlan {
             replication_factor,
@@ -366,5 +380,8 @@ fn desired(
         host: host.clone(),
         garage,
         gateway,
+        forget: None,
+        erase_blocks: false,
+        accept_empty_data: false,
     }
 }

@@ -165,7 +165,7 @@ pub fn check(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Objec
                     objections.push(Objection::GatewayTooEarly(host.clone()));
                 }
             }
-            Step::Connect { .. } => {}
+            _ => {}
         }
     }
     several_gateways(snapshot, plan, &mut objections);

@@ -5,19 +5,21 @@
 //! of what Garage says a new layout would do. Nothing here asks a clock, a network or a random number.
 
 mod check;
+mod facts;
 mod forecast;
 mod input;
 mod plan;
-mod snapshot;
 mod step;
 mod words;
 
 pub use check::{Objection, check};
+pub use facts::{
+    Absence, Access, AdminTokenFacts, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Departure,
+    HostFacts, LayoutFacts, Leadership, Look, MoveFacts, NodeFacts, NodeRole, PartitionFacts, Presence,
+    RepairFacts, ReportFacts, ResyncFacts, RoleChange, SecretsFacts, Snapshot, SnapshotKept, Staged,
+    Trackers, Unanswered, Upkeep, VersionFacts, VersionStatus,
+};
 pub use forecast::{Forecast, NodeForecast, judge_forecast};
 pub use input::{Input, Invalid, Member, validate};
 pub use plan::{Plan, Planned, plan};
-pub use snapshot::{
-    Access, BucketFacts, ClusterFacts, HostFacts, LayoutFacts, NodeFacts, NodeRole, ReportFacts, RoleChange,
-    Snapshot, Staged,
-};
-pub use step::{GaragePlan, GatewayPlan, HostPlan, Reason, Step, Waiting, WaitsFor};
+pub use step::{Drift, GaragePlan, GatewayPlan, HostPlan, Reason, RepairKind, Step, Waiting, WaitsFor};

@@ -1,14 +1,14 @@
 //! Steps, their reasons, and what steps wait for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hayloft_api::agent::Peer;
 use hayloft_api::document::CacheSpec;
-use hayloft_api::{Bytes, HostName, NodeId, Window, ZoneName};
+use hayloft_api::{Bytes, HostName, NodeId, Span, Window, ZoneName};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::RoleChange;
+use crate::{ResyncFacts, RoleChange};
 
 /// What one host shall run, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -18,6 +18,15 @@ pub struct HostPlan {
     pub garage: Option<GaragePlan>,
     /// Its gateway.
     pub gateway: Option<GatewayPlan>,
+    /// It stops being this node: Garage's metadata goes, and a new node key is made. With another key nothing happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forget: Option<NodeId>,
+    /// With `forget`: its blocks may go too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub erase_blocks: bool,
+    /// A person said that its data disk was replaced: an empty one is accepted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub accept_empty_data: bool,
 }
 
 /// A host's Garage.
@@ -91,6 +100,85 @@ pub enum Step {
         /// The version.
         version: u64,
     },
+    /// Apply one empty layout version above all that members have, so that all agree again.
+    HealSplit {
+        /// The member that is told; it has the highest version.
+        through: HostName,
+        /// The new version.
+        version: u64,
+    },
+    /// Give up what only the named hosts held, so that a layout version can settle.
+    AllowMissing {
+        /// The member that is told.
+        through: HostName,
+        /// The version.
+        version: u64,
+        /// The hosts that a person named.
+        hosts: BTreeSet<HostName>,
+    },
+    /// Shorten Garage's receiving delay: clear the resync queue of nodes that only receive. A repair follows.
+    QuickenReceivers {
+        /// The member that is told.
+        through: HostName,
+        /// The move.
+        version: u64,
+        /// The nodes.
+        nodes: BTreeSet<NodeId>,
+    },
+    /// Launch a repair on nodes.
+    LaunchRepair {
+        /// The member that is told.
+        through: HostName,
+        /// The nodes.
+        nodes: BTreeSet<NodeId>,
+        /// Which one.
+        kind: RepairKind,
+    },
+    /// Compare the block names of former and new holders of a version, in the background.
+    Compare {
+        /// The version.
+        version: u64,
+    },
+    /// Set how fast a node's Garage moves blocks.
+    SetResync {
+        /// The member that is told.
+        through: HostName,
+        /// The nodes.
+        nodes: BTreeSet<NodeId>,
+        /// The setting.
+        setting: ResyncFacts,
+    },
+    /// Put a host out: its node is barred, and its agent is not followed any more.
+    Evict {
+        /// The host.
+        host: HostName,
+        /// The node.
+        node: NodeId,
+    },
+    /// Renew everything that evicted hosts know: the RPC secret, then S3 key and admin tokens.
+    RotateSecrets {
+        /// The evicted hosts.
+        known_to: BTreeSet<HostName>,
+    },
+    /// Keep a snapshot of a host's metadata on another host.
+    KeepSnapshot {
+        /// The host.
+        of: HostName,
+        /// The other host.
+        on: HostName,
+    },
+    /// Undo one thing at bucket or key that is not as it should be.
+    Mend {
+        /// The member that is told.
+        through: HostName,
+        /// What.
+        drift: Drift,
+    },
+    /// Make a scoped admin token that expires, and forget the earlier one.
+    RenewAdminToken {
+        /// The member that is told.
+        through: HostName,
+    },
     /// Make the access key.
     EnsureKey {
         /// The member that is told.
@@ -106,6 +194,41 @@ pub enum Step {
         /// The member that is told.
         through: HostName,
     },
+}
+
+/// A repair of Garage's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RepairKind {
+    /// Look for blocks that should be there and are not.
+    Blocks,
+    /// Sync all tables in full.
+    Tables,
+    /// Read every block of the disk and check it.
+    Scrub,
+}
+
+/// Something at bucket or key that is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "drift")]
+pub enum Drift {
+    /// The bucket has lost its name.
+    Alias,
+    /// Its limit is another one.
+    Quota {
+        /// The limit that it shall have.
+        shall: Option<Bytes>,
+    },
+    /// It is served as a web site.
+    Website,
+    /// It has rules that delete objects by themselves.
+    Lifecycle,
+    /// It has CORS rules.
+    Cors,
+    /// The key may administer the bucket.
+    KeyOwns,
+    /// The key may make buckets.
+    KeyCreates,
 }
 
 /// Why something is done.
@@ -145,6 +268,53 @@ pub enum Reason {
     NeverReturns,
     /// It does not exist.
     Missing,
+    /// It is not as the document, or the cluster, wants it.
+    Drifted,
+    /// The host is empty, all it held lies elsewhere, and it shall hold nothing any more.
+    Retired,
+    /// The host's node was evicted: it may come back as another one.
+    Barred,
+    /// The host's data disk was replaced, as a person said.
+    NewDisk,
+    /// It was away too long.
+    DeadTooLong {
+        /// The host.
+        host: HostName,
+        /// For how long it was seen to be away.
+        observed: Span,
+    },
+    /// A person asked for it.
+    Asked {
+        /// The hosts that were named.
+        hosts: Vec<HostName>,
+    },
+    /// These hosts are put out of the layout.
+    Evicted {
+        /// The hosts.
+        hosts: Vec<HostName>,
+    },
+    /// Members have different layouts of the same version.
+    Split {
+        /// The members that differ from most others.
+        hosts: Vec<HostName>,
+    },
+    /// A move needs it.
+    Move {
+        /// The layout version.
+        version: u64,
+    },
+    /// No move is under way any more, clients are busy, or the time of day is another one.
+    Calm,
+    /// It was last done then, or never.
+    Due {
+        /// When.
+        last: Option<Timestamp>,
+    },
+    /// It expires then.
+    Expires {
+        /// When; `None`: there is none yet.
+        at: Option<Timestamp>,
+    },
 }
 
 /// Something that must wait.
@@ -196,6 +366,121 @@ pub enum WaitsFor {
     Windows {
         /// When that is.
         windows: Vec<Window>,
+    },
+    /// This coordinator to lead: too few agents have promised to follow it.
+    Promises {
+        /// Agents that did.
+        promised: usize,
+        /// How many must.
+        need: usize,
+    },
+    /// Another coordinator to stop.
+    OtherCoordinator {
+        /// Its instance.
+        holder: String,
+    },
+    /// A person to confirm an older document that came back.
+    Confirmation,
+    /// Repairs of these hosts to find no error.
+    Repairs {
+        /// The move.
+        version: u64,
+        /// The hosts.
+        hosts: Vec<String>,
+    },
+    /// A comparison of block names.
+    Comparison {
+        /// The move.
+        version: u64,
+        /// How many blocks the last one found to be missing.
+        missing: Option<u64>,
+    },
+    /// An earlier move to be placed.
+    Placed {
+        /// Its version.
+        version: u64,
+    },
+    /// Garage's fixed delay.
+    GarageDelay {
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// A host that left to hold no block any more.
+    Empty {
+        /// The host.
+        host: HostName,
+        /// The blocks that it still holds.
+        blocks: Option<u64>,
+    },
+    /// A host that is away to come back, or to be away long enough.
+    Absence {
+        /// The host.
+        host: HostName,
+        /// For how long it was seen to be away.
+        observed: Span,
+        /// After how long it counts as dead.
+        dead_after: Span,
+    },
+    /// A host whose absence is announced.
+    Away {
+        /// The host.
+        host: HostName,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A person to decide about dead hosts: a rule handles one at a time.
+    PersonForDead {
+        /// The hosts.
+        hosts: Vec<HostName>,
+    },
+    /// A person to allow that what only these hosts held is given up, or the hosts to come back.
+    AllowMissing {
+        /// The version that cannot settle.
+        version: u64,
+        /// The hosts.
+        hosts: Vec<String>,
+    },
+    /// Members to have the same layout.
+    Agreement {
+        /// The members whose layout is another one.
+        hosts: Vec<HostName>,
+    },
+    /// The member that was told to apply a version, whose answer was not heard.
+    Answer {
+        /// The member.
+        through: HostName,
+        /// The version.
+        version: u64,
+    },
+    /// A person: the host's data disk is empty or not mounted.
+    DataLost {
+        /// The host.
+        host: HostName,
+    },
+    /// A person: the host's metadata was rolled back.
+    RolledBack {
+        /// The host.
+        host: HostName,
+    },
+    /// The host's evicted node to be forgotten.
+    Barred {
+        /// The host.
+        host: HostName,
+    },
+    /// The document to let the host in.
+    Admission {
+        /// The field and what it asks for.
+        why: String,
+    },
+    /// Secrets that evicted hosts know to be renewed on these hosts.
+    Secrets {
+        /// The hosts.
+        hosts: Vec<HostName>,
+    },
+    /// The clock of the host to be set.
+    Clock {
+        /// Seconds that it is ahead.
+        ahead: i64,
     },
     /// Metadata of the current layout version to be synced.
     Settling {

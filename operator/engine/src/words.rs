@@ -1,10 +1,13 @@
 //! Steps, reasons and waits as sentences.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hayloft_api::Bytes;
 
-use crate::{Reason, RoleChange, Step, Waiting, WaitsFor};
+use hayloft_api::NodeId;
+
+use crate::{Drift, Reason, RepairKind, ResyncFacts, RoleChange, Step, Waiting, WaitsFor};
 
 /// `a`, `a and b`, `a, b and c`.
 pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
@@ -16,6 +19,10 @@ pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
             format!("{} and {last}", init.join(", "))
         }
     }
+}
+
+fn shorts(nodes: &BTreeSet<NodeId>) -> String {
+    list(&nodes.iter().map(NodeId::short).collect::<Vec<_>>())
 }
 
 impl fmt::Display for WaitsFor {
@@ -32,6 +39,90 @@ impl fmt::Display for WaitsFor {
             }
             Self::JoinWindow { until } => write!(f, "other hosts that may join with it, until {until:.0}"),
             Self::Windows { windows } => write!(f, "the time of day at which data may move: {}", list(windows)),
+            Self::Promises { promised, need } => write!(
+                f,
+                "more agents: {promised} have promised to follow this coordinator, and {need} must"
+            ),
+            Self::OtherCoordinator { holder } => write!(
+                f,
+                "another coordinator ({holder}), which leads this cluster, to stop; run only one"
+            ),
+            Self::Confirmation => f.write_str(
+                "a person: the document is older than one that was in force; apply it again to confirm that it is meant",
+            ),
+            Self::Repairs { version, hosts } => write!(
+                f,
+                "a repair of {} that begins after version {version} settled and finds no error",
+                list(hosts)
+            ),
+            Self::Comparison { version, missing: None } => write!(
+                f,
+                "a comparison of the blocks that former and new holders of version {version} list"
+            ),
+            Self::Comparison {
+                version,
+                missing: Some(missing),
+            } => write!(
+                f,
+                "{missing} blocks that former holders list and new holders of version {version} do not"
+            ),
+            Self::Placed { version } => {
+                write!(f, "all data of layout version {version} to be where it belongs")
+            }
+            Self::GarageDelay { until } => write!(f, "Garage's fixed delay, until {until:.0}"),
+            Self::Empty { host, blocks: None } => write!(f, "{host} to be empty, which its own disk must say"),
+            Self::Empty {
+                host,
+                blocks: Some(blocks),
+            } => write!(f, "{host} to be empty: it still holds {blocks} blocks"),
+            Self::Absence {
+                host,
+                observed,
+                dead_after,
+            } => write!(
+                f,
+                "{host} to come back: it was seen to be away for {observed}, and is taken for dead after {dead_after};                  start it, or put it out with `hayloft host evict {host}`"
+            ),
+            Self::Away { host, until } => write!(f, "{host}, whose absence is announced until {until:.0}"),
+            Self::PersonForDead { hosts } => write!(
+                f,
+                "a person: {} are all taken for dead, and a rule puts out one host at a time; start those that live,                  and put out the others with `hayloft host evict NAME`",
+                list(hosts)
+            ),
+            Self::AllowMissing { version, hosts } => write!(
+                f,
+                "{}: without them no quorum can say that version {version} is complete; start them, or give up what                  only they held with `hayloft host allow-missing-data`",
+                list(hosts)
+            ),
+            Self::Agreement { hosts } => write!(
+                f,
+                "all members to have the same layout: that of {} is another one",
+                list(hosts)
+            ),
+            Self::Answer { through, version } => write!(
+                f,
+                "{through}, which was told to apply version {version} and whose answer was not heard"
+            ),
+            Self::DataLost { host } => write!(
+                f,
+                "the data disk of {host}, which is empty or not mounted: mount it, or, if it was replaced, say so                  with `hayloft host new-disk {host}`"
+            ),
+            Self::RolledBack { host } => write!(
+                f,
+                "a new identity for {host}: its metadata is older than what it acknowledged; start it with an empty                  metadata folder"
+            ),
+            Self::Barred { host } => write!(f, "{host} to forget its evicted node and come back as a new one"),
+            Self::Admission { why } => f.write_str(why),
+            Self::Secrets { hosts } => write!(f, "the new secrets to be in use on {}", list(hosts)),
+            Self::Clock { ahead } if *ahead < 0 => write!(
+                f,
+                "its clock, which is {} s behind, to be set; switch time synchronisation on",
+                ahead.unsigned_abs()
+            ),
+            Self::Clock { ahead } => write!(
+                f,
+                "its clock, which is {ahead} s ahead, to be set; switch time synchronisation on"
+            ),
             Self::Settling { version } => write!(f, "layout version {version} to settle"),
             Self::HostsDown { hosts } => {
                 write!(f, "{}, which has a role in the layout and is down", list(hosts))
@@ -115,6 +206,26 @@ impl fmt::Display for Reason {
                 f.write_str("a node that lost its role is down and cannot say that it heard of it")
             }
             Self::Missing => f.write_str("it does not exist"),
+            Self::Drifted => f.write_str("it was changed by somebody else"),
+            Self::Retired => f.write_str("it is empty, and all it held lies elsewhere"),
+            Self::Barred => f.write_str("the node that it was is evicted; it may come back as a new one"),
+            Self::NewDisk => f.write_str("its data disk was replaced, as a person said"),
+            Self::DeadTooLong { host, observed } => write!(f, "{host} was seen to be away for {observed}"),
+            Self::Asked { hosts } if hosts.is_empty() => f.write_str("a person asked for it"),
+            Self::Asked { hosts } => write!(f, "a person asked for it and named {}", list(hosts)),
+            Self::Evicted { hosts } if hosts.len() == 1 => write!(f, "{} is evicted", list(hosts)),
+            Self::Evicted { hosts } => write!(f, "{} are evicted", list(hosts)),
+            Self::Split { hosts } => write!(
+                f,
+                "the layout of {} is another one of the same version",
+                list(hosts)
+            ),
+            Self::Move { version } => write!(f, "layout version {version} moves data"),
+            Self::Calm => f.write_str("nothing has to move fast now"),
+            Self::Due { last: None } => f.write_str("it was never done"),
+            Self::Due { last: Some(last) } => write!(f, "it was last done at {last:.0}"),
+            Self::Expires { at: None } => f.write_str("there is none yet"),
+            Self::Expires { at: Some(at) } => write!(f, "it expires at {at:.0}"),
         }
     }
 }
@@ -140,9 +251,23 @@ impl fmt::Display for Step {
                     ));
                 }
                 if parts.is_empty() {
-                    f.write_str("nothing")
+                    f.write_str("nothing")?;
                 } else {
-                    f.write_str(&list(&parts))
+                    f.write_str(&list(&parts))?;
+                }
+                if plan.accept_empty_data {
+                    f.write_str(", and to accept its empty data disk")?;
+                }
+                match plan.forget {
+                    Some(id) if plan.erase_blocks => {
+                        write!(
+                            f,
+                            ", to forget that it was node {} and to delete its data",
+                            id.short()
+                        )
+                    }
+                    Some(id) => write!(f, ", and to forget that it was node {}", id.short()),
+                    None => Ok(()),
                 }
             }
             Self::Connect { through, peers } => {
@@ -178,6 +303,73 @@ impl fmt::Display for Step {
                 write!(
                     f,
                     "settle layout version {version} without the nodes that are gone, through {through}"
+                )
+            }
+            Self::HealSplit { through, version } => write!(
+                f,
+                "apply layout version {version} without a change, so that all members agree, through {through}"
+            ),
+            Self::AllowMissing {
+                through,
+                version,
+                hosts,
+            } => write!(
+                f,
+                "settle layout version {version} without what only {} held, through {through}",
+                list(&hosts.iter().collect::<Vec<_>>())
+            ),
+            Self::QuickenReceivers { through, nodes, .. } => write!(
+                f,
+                "shorten Garage's receiving delay on {}, through {through}",
+                shorts(nodes)
+            ),
+            Self::LaunchRepair { through, nodes, kind } => {
+                let what = match kind {
+                    RepairKind::Blocks => "look for missing blocks on",
+                    RepairKind::Tables => "repair the tables of",
+                    RepairKind::Scrub => "scrub the disk of",
+                };
+                write!(f, "{what} {}, through {through}", shorts(nodes))
+            }
+            Self::Compare { version } => write!(
+                f,
+                "compare the blocks that former and new holders of version {version} list"
+            ),
+            Self::SetResync {
+                through,
+                nodes,
+                setting: ResyncFacts { workers, tranquility },
+            } => write!(
+                f,
+                "move blocks with {workers} workers at tranquility {tranquility} on {}, through {through}",
+                shorts(nodes)
+            ),
+            Self::Evict { host, node } => write!(f, "put out {host}, node {}", node.short()),
+            Self::RotateSecrets { known_to } => write!(
+                f,
+                "renew the secrets that {} knew",
+                list(&known_to.iter().collect::<Vec<_>>())
+            ),
+            Self::KeepSnapshot { of, on } => write!(f, "keep a snapshot of the metadata of {of} on {on}"),
+            Self::Mend { through, drift } => {
+                match drift {
+                    Drift::Alias => f.write_str("give the bucket its name back")?,
+                    Drift::Quota { shall: Some(bytes) } => write!(f, "limit the bucket to {bytes}")?,
+                    Drift::Quota { shall: None } => f.write_str("take the limit from the bucket")?,
+                    Drift::Website => f.write_str("stop serving the bucket as a web site")?,
+                    Drift::Lifecycle => {
+                        f.write_str("take away the rules by which the bucket would lose objects")?;
+                    }
+                    Drift::Cors => f.write_str("take away the bucket's CORS rules")?,
+                    Drift::KeyOwns => f.write_str("take the right to administer the bucket from the key")?,
+                    Drift::KeyCreates => f.write_str("take the right to make buckets from the key")?,
+                }
+                write!(f, ", through {through}")
+            }
+            Self::RenewAdminToken { through } => {
+                write!(
+                    f,
+                    "make an admin token that is limited and expires, through {through}"
                 )
             }
             Self::EnsureKey { through } => write!(f, "make the access key, through {through}"),

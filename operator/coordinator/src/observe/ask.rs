@@ -51,11 +51,15 @@ pub(super) async fn ask(
                     NodeFacts {
                         up: node.is_up,
                         draining: node.draining,
+                        ..NodeFacts::default()
                     },
                 )
             })
             .collect(),
         layout: layout_facts(&layout, settled),
+        versions: Vec::new(),
+        trackers: None,
+        partitions: None,
         access,
     };
     Ok(Observation {
@@ -93,9 +97,14 @@ async fn access(
         let allowed = rights.is_some_and(|rights| rights.read && rights.write);
         let facts = bucket.as_ref().map(|bucket| BucketFacts {
             allowed,
-            bytes: Bytes(bucket.bytes),
+            ..BucketFacts::good(Bytes(bucket.bytes))
         });
-        Ok::<_, AdminError>((Access { key, bucket: facts }, bucket))
+        let access = Access {
+            key,
+            bucket: facts,
+            ..Access::default()
+        };
+        Ok::<_, AdminError>((access, bucket))
     };
     match asked.await {
         Ok((access, bucket)) => {
@@ -136,6 +145,11 @@ fn layout_facts(layout: &Layout, settled: bool) -> LayoutFacts {
                     },
                 )
             })
+            .collect(),
+        partitions: layout
+            .roles
+            .iter()
+            .filter_map(|role| Some((role.id, role.stored_partitions?)))
             .collect(),
         zone_redundancy: redundancy(&layout.parameters),
         staged: staged(layout),

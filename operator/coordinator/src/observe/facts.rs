@@ -51,6 +51,7 @@ pub(crate) fn snapshot(
             agent: heard.is_some_and(|heard| heard.agent),
             report: heard.map(report_facts),
             told: memory.told.get(&name).map(|(_, plan)| plan.clone()),
+            ..HostFacts::default()
         };
         hosts.insert(name, facts);
     }
@@ -62,6 +63,7 @@ pub(crate) fn snapshot(
         cluster,
         staged_by_us: memory.attempt.as_ref().map(|attempt| attempt.staged.clone()),
         bucket_made: memory.bucket_made,
+        ..Snapshot::empty(now)
     }
 }
 
@@ -87,7 +89,12 @@ fn report_facts(heard: &Heard) -> ReportFacts {
         rpc_addr: report.rpc_addr.clone(),
         s3_addr: report.s3_addr.clone(),
         gateway_addr: report.gateway_addr.clone(),
+        garage_version: report.garage_version.clone(),
         unfit,
+        garage_started: None,
+        layout: report.layout,
+        data: report.data.clone(),
+        blocks: report.blocks,
         garage_runs: *agent && report.runs(GARAGE_UNIT),
         gateway_runs: *agent && report.runs(GATEWAY_UNIT),
         disk: report.disk,

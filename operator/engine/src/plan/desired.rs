@@ -77,6 +77,7 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
     let wanted = HostPlan {
         garage: garage(input, member),
         gateway,
+        ..HostPlan::default()
     };
     let reason = match &facts.told {
         Some(told) if *told == wanted => return,

@@ -87,6 +87,11 @@ impl World {
             rpc_addr: format!("127.0.0.1:{port}"),
             s3_addr: format!("127.0.0.1:{}", port + 1),
             gateway_addr: Some(format!("127.0.0.1:{}", 8079 + u16::from(n))),
+            garage_version: Some("2.5.0".to_owned()),
+            garage_started: None,
+            layout: None,
+            data: hayloft_api::agent::DataState::Present,
+            blocks: None,
             unfit: None,
             garage_runs: false,
             gateway_runs: false,
@@ -177,13 +182,26 @@ impl World {
                 for former in &facts.former {
                     let draining = self.gone.contains(former);
                     if draining || layout.roles.contains_key(former) {
-                        nodes.insert(*former, NodeFacts { up: false, draining });
+                        nodes.insert(
+                            *former,
+                            NodeFacts {
+                                draining,
+                                ..NodeFacts::default()
+                            },
+                        );
                     }
                 }
                 if let Some(id) = facts.id {
                     let up = runs(facts) && self.connected.contains(&id);
                     let draining = !layout.settled && !layout.roles.contains_key(&id) && facts.left.is_some();
-                    nodes.insert(id, NodeFacts { up, draining });
+                    nodes.insert(
+                        id,
+                        NodeFacts {
+                            up,
+                            draining,
+                            ..NodeFacts::default()
+                        },
+                    );
                 }
             }
             ClusterFacts {
@@ -191,6 +209,9 @@ impl World {
                 observed: now,
                 nodes,
                 layout: layout.clone(),
+                versions: Vec::new(),
+                trackers: None,
+                partitions: None,
                 access: (layout.version > 0).then(|| self.access.clone()),
             }
         });
@@ -269,15 +290,13 @@ impl World {
                 Step::EnsureBucket { .. } => {
                     self.access.bucket = Some(BucketFacts {
                         allowed: false,
-                        bytes: Bytes(0),
+                        ..BucketFacts::good(Bytes(0))
                     });
                 }
                 Step::AllowKey { .. } => {
-                    self.access.bucket = Some(BucketFacts {
-                        allowed: true,
-                        bytes: Bytes(0),
-                    });
+                    self.access.bucket = Some(BucketFacts::good(Bytes(0)));
                 }
+                _ => panic!("{}", planned.step),
             }
         }
     }

@@ -1,0 +1,173 @@
+//! Applied layout versions, and how far their data has come.
+
+use std::collections::BTreeMap;
+
+use hayloft_api::{Bytes, NodeId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::NodeRole;
+
+/// An applied version of the layout, from the moment it was applied until all its data is where it belongs and everyone
+/// who left is empty. The coordinator keeps it, so that nothing is forgotten by a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveFacts {
+    /// The version.
+    pub version: u64,
+    /// When it was applied.
+    pub applied: Timestamp,
+    /// When its metadata was first seen to be synced everywhere.
+    pub settled: Option<Timestamp>,
+    /// The roles before.
+    pub before: BTreeMap<NodeId, NodeRole>,
+    /// The roles after.
+    pub after: BTreeMap<NodeId, NodeRole>,
+    /// Copies of partitions that moved; `None` where the maps could not be read.
+    pub partitions: Option<u64>,
+    /// Who gains how many partitions.
+    pub destinations: BTreeMap<NodeId, u64>,
+    /// Who loses how many.
+    pub sources: BTreeMap<NodeId, u64>,
+    /// Bytes that are to move, counted or estimated when it was applied.
+    pub bytes: Option<Bytes>,
+    /// Bytes of them that were seen to have arrived; never less than before.
+    pub arrived: Bytes,
+    /// When Garage's delay was shortened for a destination.
+    pub quickened: BTreeMap<NodeId, Timestamp>,
+    /// The `blocks` repair of each destination: the last one launched.
+    pub repairs: BTreeMap<NodeId, RepairFacts>,
+    /// The last comparison of block names between former and new holders.
+    pub compared: Option<Compared>,
+    /// When every block was seen where the version wants it.
+    pub placed: Option<Timestamp>,
+    /// When a host that lost its role was seen to hold no block any more.
+    pub emptied: BTreeMap<NodeId, Timestamp>,
+    /// How far people were told it has come, in permille: settled, placed, empty. What is told never goes back.
+    pub told: [u16; 3],
+}
+
+impl MoveFacts {
+    /// Those who lost their role in it.
+    pub fn departures(&self) -> impl Iterator<Item = Departure<'_>> {
+        self.before.iter().filter_map(|(id, role)| {
+            let stores = |role: &NodeRole| role.capacity.is_some();
+            (stores(role) && !self.after.get(id).is_some_and(stores)).then_some(Departure { id: *id, role })
+        })
+    }
+
+    /// Those who must have received everything, as far as is known: who gains partitions, or, without the maps, who
+    /// holds data at all.
+    pub fn receivers(&self) -> Vec<NodeId> {
+        if self.partitions.is_some() {
+            let gains = self
+                .destinations
+                .iter()
+                .filter(|(_, partitions)| **partitions > 0);
+            gains.map(|(id, _)| *id).collect()
+        } else {
+            let stores = self.after.iter().filter(|(_, role)| role.capacity.is_some());
+            stores.map(|(id, _)| *id).collect()
+        }
+    }
+
+    /// Whether a node gains partitions and loses none: nothing of it is wanted by others.
+    pub fn only_receives(&self, id: NodeId) -> bool {
+        self.partitions.is_some()
+            && self.destinations.get(&id).is_some_and(|gains| *gains > 0)
+            && self.sources.get(&id).is_none_or(|losses| *losses == 0)
+    }
+
+    /// Whether nothing has to move and nobody leaves.
+    pub fn is_trivial(&self) -> bool {
+        self.partitions == Some(0) && self.departures().next().is_none()
+    }
+
+    /// When the last repair of this node began, if one that counts has finished without errors: it began after
+    /// settling and after the node last started.
+    pub fn repaired(&self, id: NodeId, started: Option<Timestamp>) -> bool {
+        let (Some(settled), Some(repair)) = (self.settled, self.repairs.get(&id)) else {
+            return false;
+        };
+        repair.errors == 0
+            && repair.finished.is_some()
+            && repair.launched >= settled
+            && started.is_some_and(|started| repair.launched >= started)
+    }
+
+    /// Whether every receiver's repair counts. `started` tells when a node's Garage last started.
+    pub fn all_repaired(&self, started: impl Fn(NodeId) -> Option<Timestamp>) -> bool {
+        self.receivers()
+            .into_iter()
+            .all(|id| self.repaired(id, started(id)))
+    }
+
+    /// When the last of the repairs that count ended.
+    pub fn repairs_ended(&self) -> Option<Timestamp> {
+        let receivers = self.receivers();
+        let ended = receivers
+            .iter()
+            .map(|id| self.repairs.get(id).and_then(|repair| repair.finished));
+        ended
+            .collect::<Option<Vec<_>>>()
+            .map(|ended| ended.into_iter().max().or(self.settled).unwrap_or(self.applied))
+    }
+
+    /// Whether every block lies where this version wants it: it settled, every receiver's repair counts, and a
+    /// comparison that began after them found nothing missing. The coordinator writes it down as `placed`.
+    pub fn is_placed(&self, started: impl Fn(NodeId) -> Option<Timestamp>) -> bool {
+        if self.settled.is_none() {
+            return false;
+        }
+        if self.partitions == Some(0) {
+            return true;
+        }
+        self.all_repaired(started)
+            && self.compared.is_some_and(|compared| {
+                compared.missing == 0 && self.repairs_ended().is_some_and(|ended| compared.began >= ended)
+            })
+    }
+
+    /// Whether it is placed and everyone who left is empty, or is `gone`: dead, evicted or another node now.
+    pub fn is_over(&self, gone: impl Fn(NodeId) -> bool) -> bool {
+        self.placed.is_some()
+            && self
+                .departures()
+                .all(|departure| self.emptied.contains_key(&departure.id) || gone(departure.id))
+    }
+}
+
+/// Somebody who lost the role of a storage node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure<'a> {
+    /// The node.
+    pub id: NodeId,
+    /// The role that it had.
+    pub role: &'a NodeRole,
+}
+
+/// A `blocks` repair of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepairFacts {
+    /// When it was launched.
+    pub launched: Timestamp,
+    /// When its worker was seen to be done.
+    pub finished: Option<Timestamp>,
+    /// Errors of the worker and of the resync queue when it was done.
+    pub errors: u64,
+}
+
+/// A comparison of block names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Compared {
+    /// When the first list of it was asked for.
+    pub began: Timestamp,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Blocks that a former holder lists, a new holder does not, and somebody still refers to.
+    pub missing: u64,
+    /// Blocks that were compared.
+    pub of: u64,
+}
