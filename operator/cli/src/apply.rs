@@ -1,13 +1,16 @@
 //! `hayloft apply` and `hayloft plan`: a document for a running cluster.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use crate::context::Context;
-use crate::control::Outcome;
 use crate::control::client::Control;
-use crate::{OutputFormat, document_file};
+use crate::{OutputFormat, document_file, outcome};
+
+/// `hayloft plan` ends with it when there is something to do.
+const SOMETHING_TO_DO: u8 = 2;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -26,7 +29,10 @@ pub(crate) struct ApplyArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  hayloft plan -f cluster.yaml\n  hayloft plan -f cluster.yaml -o json")]
+#[command(
+    after_help = "Exit codes: 0 when nothing is to be done, 2 when something is, 1 when it fails or is refused.\n\n\
+                  Example:\n  hayloft plan -f cluster.yaml\n  hayloft plan -f cluster.yaml -o json | jq .preview"
+)]
 pub(crate) struct PlanArgs {
     /// The folder of the running `hayloft up` [default: ~/.local/share/hayloft]
     #[arg(long, value_name = "DIR")]
@@ -48,46 +54,23 @@ pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> anyhow::Result<
     } else {
         control.apply(document).await?
     };
-    show(context, &outcome);
+    outcome::show(context, &outcome);
     Ok(())
 }
 
-/// Shows what applying a document would do.
-pub(crate) async fn plan(args: PlanArgs, context: &Context) -> anyhow::Result<()> {
+/// Shows what applying a document would do. The exit code says whether that is anything.
+pub(crate) async fn plan(args: PlanArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let document = document_file::read(&args.file)?.to_yaml()?;
     let outcome = Control::find(context, args.dir)?.plan(document).await?;
     match args.output {
-        OutputFormat::Text => show(context, &outcome),
+        OutputFormat::Text => outcome::show(context, &outcome),
         OutputFormat::Json => {
             context.say(&serde_json::to_string_pretty(&outcome).context("the plan cannot be put in words")?);
         }
     }
-    Ok(())
-}
-
-fn show(context: &Context, outcome: &Outcome) {
-    let Outcome {
-        changes,
-        steps,
-        waiting,
-        notices,
-        applied,
-    } = outcome;
-    for notice in notices {
-        context.note(notice);
-    }
-    for change in changes {
-        context.say(&change.to_string());
-    }
-    for (title, lines) in [("To be done now:", steps), ("To be done later:", waiting)] {
-        if !lines.is_empty() && !changes.is_empty() {
-            context.say(title);
-            lines.iter().for_each(|line| context.say(&format!("  {line}")));
-        }
-    }
-    context.say(match (changes.is_empty(), applied) {
-        (true, _) => "Nothing changes.",
-        (false, true) => "Applied; `hayloft status --watch` shows how it goes.",
-        (false, false) => "Nothing was changed yet; `hayloft apply` does it.",
-    });
+    Ok(if outcome.is_something() {
+        ExitCode::from(SOMETHING_TO_DO)
+    } else {
+        ExitCode::SUCCESS
+    })
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{apply, check, exec_child, push, status, up, use_cache};
+use crate::{apply, check, exec_child, host, push, status, up, use_cache};
 
 const ABOUT: &str = "A Nix binary cache that a community keeps together";
 
@@ -32,6 +32,9 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Show the state of a running cache
     Status(status::Args),
+    /// List hosts, drain, remove or evict them
+    #[command(subcommand)]
+    Host(host::Command),
     /// Push store paths, and all that they need, into a cache
     Push(push::Args),
     /// Make this user's Nix take paths from a cache
@@ -64,6 +67,13 @@ mod tests {
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example"), "{name} has no example");
             insta::assert_snapshot!(format!("help_{name}"), help);
+        }
+        for command in cli.find_subcommand_mut("host").unwrap().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(
+                command.get_name() == "help" || help.contains("Example"),
+                "no example: {help}"
+            );
         }
     }
 

@@ -63,6 +63,8 @@ impl FromIterator<(OsString, OsString)> for Env {
 /// What is known of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terminal {
+    /// Standard input is one: a person can be asked.
+    pub(crate) stdin: bool,
     /// Standard output is one.
     pub(crate) stdout: bool,
     /// Standard error is one: progress may be drawn there.
@@ -95,6 +97,7 @@ impl Context {
         let env: Env = std::env::vars_os().collect();
         let stdout = io::stdout().is_terminal();
         let terminal = Terminal {
+            stdin: io::stdin().is_terminal(),
             stdout,
             stderr: io::stderr().is_terminal(),
             colour: stdout && env.get("NO_COLOR").is_none() && env.text("TERM") != Some("dumb"),

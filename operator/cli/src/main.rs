@@ -6,11 +6,14 @@ mod changes;
 mod check;
 mod client;
 mod command;
+mod confirm;
 mod context;
 mod control;
 mod document_file;
 mod exec_child;
 mod garage_program;
+mod host;
+mod outcome;
 mod push;
 mod signals;
 mod status;
@@ -67,7 +70,8 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
     match command {
         Command::Up(args) => return Box::pin(up::run(args, context)).await,
         Command::Apply(args) => apply::apply(args, context).await?,
-        Command::Plan(args) => apply::plan(args, context).await?,
+        Command::Plan(args) => return apply::plan(args, context).await,
+        Command::Host(command) => host::run(command, context).await?,
         Command::Status(args) => status::run(args, context).await?,
         Command::Gateway(command) => {
             let outside = hayloft_server::command::Outside {

@@ -7,7 +7,7 @@ use hayloft_api::status::Status;
 use reqwest::{Client, Method, Response};
 use serde::de::DeserializeOwned;
 
-use super::{Outcome, Refusal};
+use super::{HostRequest, Outcome, Refusal};
 use crate::context::Context;
 use crate::up::{Folder, control_socket};
 
@@ -90,6 +90,15 @@ impl Control {
     /// Applies a document.
     pub(crate) async fn apply(&self, document: String) -> Result<Outcome, ControlError> {
         self.ask(Method::POST, "apply", document).await
+    }
+
+    /// Does something with hosts, or says what that would do.
+    pub(crate) async fn host(&self, request: &HostRequest) -> Result<Outcome, ControlError> {
+        let body = serde_json::to_string(request).map_err(|source| ControlError::Foreign {
+            dir: self.dir.clone(),
+            source,
+        })?;
+        self.ask(Method::POST, "host", body).await
     }
 
     async fn ask<T: DeserializeOwned>(

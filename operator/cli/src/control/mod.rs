@@ -3,15 +3,18 @@
 pub(crate) mod client;
 pub(crate) mod server;
 
+use std::fmt;
+
+use hayloft_api::HostName;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 
-/// What applying a document does, or did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What a request does, or did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outcome {
-    /// What differs from what is followed now.
+    /// What differs from the document that is followed now.
     pub(crate) changes: Vec<Change>,
     /// What is to be done at once for it, in order, each with its reason.
     pub(crate) steps: Vec<String>,
@@ -19,8 +22,87 @@ pub(crate) struct Outcome {
     pub(crate) waiting: Vec<String>,
     /// What of it does not hold in this home, one sentence each.
     pub(crate) notices: Vec<String>,
+    /// What a person should know before it is done, one sentence each.
+    #[serde(default)]
+    pub(crate) consequences: Vec<String>,
     /// Whether it is followed now.
     pub(crate) applied: bool,
+}
+
+impl Outcome {
+    /// Whether there is something to do: something to change, or something that is declared already and not so yet.
+    pub(crate) fn is_something(&self) -> bool {
+        !(self.changes.is_empty() && self.steps.is_empty() && self.waiting.is_empty())
+    }
+}
+
+/// What a person asks for hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "action")]
+pub(crate) enum HostAction {
+    /// It shall give its data to the others and then hold none.
+    Drain {
+        /// The host.
+        host: HostName,
+    },
+    /// One that was drained shall hold data again.
+    TakeBack {
+        /// The host.
+        host: HostName,
+    },
+    /// It shall give its data to the others and then be gone.
+    Remove {
+        /// The host.
+        host: HostName,
+    },
+    /// It is out at once, without its help.
+    Evict {
+        /// The host.
+        host: HostName,
+    },
+    /// Its data disk was replaced by an empty one.
+    NewDisk {
+        /// The host.
+        host: HostName,
+    },
+    /// What only these hosts had may be given up, so that the others can go on.
+    AllowMissingData {
+        /// Hosts that do not come back.
+        hosts: Vec<HostName>,
+        /// The version of the layout that waits for them.
+        version: u64,
+    },
+}
+
+impl fmt::Display for HostAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drain { host } => write!(f, "drain {host}"),
+            Self::TakeBack { host } => write!(f, "take {host} back"),
+            Self::Remove { host } => write!(f, "remove {host}"),
+            Self::Evict { host } => write!(f, "evict {host}"),
+            Self::NewDisk { host } => write!(f, "take the empty data disk of {host} for a new one"),
+            Self::AllowMissingData { hosts, version } => {
+                let names: Vec<_> = hosts.iter().map(HostName::as_str).collect();
+                write!(
+                    f,
+                    "give up what only {} had, for layout version {version}",
+                    names.join(", ")
+                )
+            }
+        }
+    }
+}
+
+/// An action, or the question what it would do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HostRequest {
+    /// What is asked for.
+    #[serde(flatten)]
+    pub(crate) action: HostAction,
+    /// Whether only to say what it would do.
+    pub(crate) dry_run: bool,
 }
 
 /// Why a request was refused.
@@ -28,4 +110,30 @@ pub(crate) struct Outcome {
 pub(crate) struct Refusal {
     /// A sentence.
     pub(crate) error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_hosts_survives_the_socket() {
+        for action in [
+            HostAction::Evict {
+                host: "host-4".parse().unwrap(),
+            },
+            HostAction::AllowMissingData {
+                hosts: vec!["host-4".parse().unwrap(), "host-5".parse().unwrap()],
+                version: 7,
+            },
+        ] {
+            let request = HostRequest {
+                action: action.clone(),
+                dry_run: true,
+            };
+            let text = serde_json::to_string(&request).unwrap();
+            let read: HostRequest = serde_json::from_str(&text).unwrap();
+            assert_eq!((read.action, read.dry_run), (action, true), "{text}");
+        }
+    }
 }

@@ -16,16 +16,25 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::{Outcome, Refusal};
+use super::{HostAction, HostRequest, Outcome, Refusal};
+use crate::up::metrics::{self, Render};
 
 /// A longer document is none.
 const LONGEST_DOCUMENT: usize = 4 * 1024 * 1024;
 
-/// A document that somebody wants to be followed, or to see compared.
+/// What somebody wants to be done.
+pub(crate) enum Wanted {
+    /// This document shall be followed.
+    Document(Box<Document>),
+    /// Something with hosts.
+    Host(HostAction),
+}
+
+/// What somebody wants to be done, or to know the effect of.
 pub(crate) struct Request {
     /// It.
-    pub(crate) document: Document,
-    /// Whether it shall only be compared.
+    pub(crate) wanted: Wanted,
+    /// Whether only to say what it would do.
     pub(crate) dry_run: bool,
     /// Where the answer goes: the outcome, or a sentence on why not.
     pub(crate) answer: oneshot::Sender<Result<Outcome, String>>,
@@ -35,6 +44,7 @@ pub(crate) struct Request {
 struct Shared {
     status: watch::Receiver<Option<Status>>,
     requests: mpsc::Sender<Request>,
+    metrics: watch::Receiver<Option<Render>>,
 }
 
 /// A socket that is served until this is dropped.
@@ -57,6 +67,7 @@ impl Drop for Server {
 pub(crate) fn start(
     socket: &Path,
     status: watch::Receiver<Option<Status>>,
+    metrics: watch::Receiver<Option<Render>>,
 ) -> io::Result<(Server, mpsc::Receiver<Request>)> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -69,8 +80,14 @@ pub(crate) fn start(
         .route("/v1/status", get(show_status))
         .route("/v1/plan", post(plan))
         .route("/v1/apply", post(apply))
+        .route("/v1/host", post(host))
+        .route("/v1/metrics", get(show_metrics))
         .layer(DefaultBodyLimit::max(LONGEST_DOCUMENT))
-        .with_state(Shared { status, requests });
+        .with_state(Shared {
+            status,
+            requests,
+            metrics,
+        });
     let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the control socket is no longer served");
@@ -89,10 +106,22 @@ async fn show_status(State(shared): State<Shared>) -> Response {
     let status = shared.status.borrow().clone();
     match status {
         Some(status) => Json(status).into_response(),
-        None => refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "it has only just started; ask again in a moment".to_owned(),
-        ),
+        None => only_just_started(),
+    }
+}
+
+fn only_just_started() -> Response {
+    refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "it has only just started; ask again in a moment".to_owned(),
+    )
+}
+
+async fn show_metrics(State(shared): State<Shared>) -> Response {
+    let render = shared.metrics.borrow().clone();
+    match render {
+        Some(render) => metrics::answer(render).await.into_response(),
+        None => only_just_started(),
     }
 }
 
@@ -114,12 +143,20 @@ async fn ask(shared: Shared, body: &str, dry_run: bool) -> Response {
             );
         }
     };
+    hand_on(shared, Wanted::Document(Box::new(document)), dry_run).await
+}
+
+async fn host(State(shared): State<Shared>, Json(request): Json<HostRequest>) -> Response {
+    hand_on(shared, Wanted::Host(request.action), request.dry_run).await
+}
+
+async fn hand_on(shared: Shared, wanted: Wanted, dry_run: bool) -> Response {
     let (answer, outcome) = oneshot::channel();
     let stopping = || refuse(StatusCode::SERVICE_UNAVAILABLE, "it is stopping".to_owned());
     if shared
         .requests
         .send(Request {
-            document,
+            wanted,
             dry_run,
             answer,
         })

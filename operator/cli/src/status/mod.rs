@@ -1,6 +1,6 @@
 //! `hayloft status`.
 
-mod table;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;

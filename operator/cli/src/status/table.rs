@@ -33,7 +33,8 @@ fn headline(status: &Status, colour: bool) -> String {
     format!("Cluster {} is {word}", status.cluster)
 }
 
-fn hosts(status: &Status, colour: bool) -> Table {
+/// One line for each host.
+pub(crate) fn hosts(status: &Status, colour: bool) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
     let title = |text: &str| {

@@ -7,6 +7,7 @@ use hayloft_api::rules;
 use hayloft_api::{Bytes, Document, DocumentError, HostName, NameError};
 
 use super::folder::Folder;
+use super::source::Source;
 use crate::document_file;
 
 /// Why there is no document to follow.
@@ -57,6 +58,8 @@ pub(crate) struct Chosen {
     pub(crate) document: Document,
     /// What of it does not hold here, one sentence each.
     pub(crate) notices: Vec<String>,
+    /// Who wrote it, if that is news.
+    pub(crate) source: Option<Source>,
 }
 
 /// What was asked for on the command line.
@@ -74,12 +77,12 @@ pub(crate) fn choose(
     folder: &Folder,
     space: u64,
 ) -> Result<Chosen, ChoiceError> {
-    let (document, notices) = match (asked, kept) {
+    let (document, notices, source) = match (asked, kept) {
         (Asked { spec: Some(path), .. }, _) => {
             let document = document_file::read(path).map_err(ChoiceError::Spec)?;
             let (document, notices) = at_home(document);
             needs_a_gateway(&document).map_err(ChoiceError::NoGateway)?;
-            (document, notices)
+            (document, notices, Some(Source::Person))
         }
         (
             Asked {
@@ -94,16 +97,21 @@ pub(crate) fn choose(
                 document: folder.document(),
             });
         }
-        (_, Some(kept)) => (kept, Vec::new()),
+        (_, Some(kept)) => (kept, Vec::new(), None),
         (Asked { hosts, .. }, None) => {
             let hosts = hosts.unwrap_or(3);
             (
                 Document::laptop(hosts, pledge(space, hosts)).map_err(ChoiceError::Laptop)?,
                 Vec::new(),
+                Some(Source::BuiltIn),
             )
         }
     };
-    Ok(Chosen { document, notices })
+    Ok(Chosen {
+        document,
+        notices,
+        source,
+    })
 }
 
 /// What each host lends: together at most half of what is free now, and never less than the rules ask for.

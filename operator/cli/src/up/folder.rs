@@ -65,6 +65,9 @@ impl Folder {
     pub(crate) fn document(&self) -> PathBuf {
         self.0.join("document.yaml")
     }
+    pub(crate) fn source(&self) -> PathBuf {
+        self.0.join("document.source")
+    }
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.0.join("control.sock")
     }

@@ -26,6 +26,21 @@ use crate::garage_program::GarageProgram;
 /// The reports of all hosts.
 pub(crate) type Reports = BTreeMap<HostName, HostReport>;
 
+/// Why a host has no agent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    /// The agent cannot start.
+    #[error(transparent)]
+    Agent(StartError),
+    /// There is no place for its socket.
+    #[error("the host {host} has no place for its socket")]
+    Socket {
+        host: HostName,
+        #[source]
+        source: io::Error,
+    },
+}
+
 /// All agents of this process.
 pub(crate) struct Hosts {
     folder: Folder,
@@ -102,17 +117,19 @@ impl Hosts {
         self.agents.get(host)?.desired.borrow().clone()
     }
 
-    /// Starts an agent for every declared host, and for every host that once was declared and has data here.
+    /// Starts an agent for every declared host, and for every host that once was declared and has data here, where none
+    /// runs yet.
     ///
     /// # Errors
-    /// When an agent cannot start. Those that could go on.
-    pub(crate) async fn start(&mut self, document: &Document) -> Result<(), StartError> {
+    /// The first of those that agents cannot start with. Those that could go on.
+    pub(crate) async fn start(&mut self, document: &Document) -> Result<(), HostError> {
         let serving = document.gateway_host().map(|host| &host.name);
         let declared = document.spec.hosts.iter().map(|host| host.name.clone());
         let mut names: Vec<HostName> = declared.chain(self.left_over()).collect();
         names.sort();
         names.dedup();
         let mut links = self.links.borrow().clone();
+        let mut failed = None;
         for name in names {
             if self.agents.contains_key(&name) {
                 continue;
@@ -122,22 +139,36 @@ impl Hosts {
             } else {
                 free_address().ok()
             };
-            let config = self.config(name.clone(), gateway);
-            let driver = ChildDriver::new(self.spawner.clone(), self.random.random());
-            let agent = Agent::start(config, driver).await?;
-            links.insert(
-                name.clone(),
-                AgentLink {
-                    desired: agent.desired.clone(),
-                    report: agent.report.clone(),
-                    questions: agent.questions.clone(),
-                },
-            );
-            self.gather(name.clone(), agent.report.clone());
-            self.agents.insert(name, agent);
+            match self.start_one(name.clone(), gateway).await {
+                Ok(agent) => {
+                    links.insert(
+                        name.clone(),
+                        AgentLink {
+                            desired: agent.desired.clone(),
+                            report: agent.report.clone(),
+                            questions: agent.questions.clone(),
+                        },
+                    );
+                    self.gather(name.clone(), agent.report.clone());
+                    self.agents.insert(name, agent);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
         }
         self.links.send_replace(links);
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn start_one(
+        &mut self,
+        name: HostName,
+        gateway: Option<SocketAddr>,
+    ) -> Result<AgentHandle, HostError> {
+        let config = self
+            .config(name.clone(), gateway)
+            .map_err(|source| HostError::Socket { host: name, source })?;
+        let driver = ChildDriver::new(self.spawner.clone(), self.random.random());
+        Agent::start(config, driver).await.map_err(HostError::Agent)
     }
 
     /// Copies one host's reports into the map of all.
@@ -154,12 +185,12 @@ impl Hosts {
         });
     }
 
-    fn config(&mut self, host: HostName, gateway: Option<SocketAddr>) -> AgentConfig {
+    fn config(&mut self, host: HostName, gateway: Option<SocketAddr>) -> io::Result<AgentConfig> {
         let dir = self.folder.host(&host);
         let socket = dir.join("admin.sock");
-        AgentConfig {
+        Ok(AgentConfig {
             places: Places {
-                admin_socket: self.sockets.at(socket, &format!("{host}.sock")),
+                admin_socket: self.sockets.at(socket, &format!("{host}.sock"))?,
                 dir,
                 garage: self.garage.path.clone(),
                 gateway: Program {
@@ -174,7 +205,7 @@ impl Hosts {
             clock: self.clock.clone(),
             // The coordinator is in this process: it died when the agents did.
             remembers_promises: false,
-        }
+        })
     }
 
     /// Hosts whose folders are here.

@@ -1,15 +1,19 @@
 //! `hayloft up`: a whole cache on this machine, in the foreground.
 
+mod answer;
 mod document;
+mod edit;
 mod folder;
 mod hosts;
 mod instructions;
 mod log;
+pub(crate) mod metrics;
 mod news;
 mod progress;
 mod ready;
 mod run;
 mod sockets;
+mod source;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -54,6 +58,9 @@ pub(crate) struct Args {
     /// A file that tells programs how to use the cache, written when it is ready. It holds secrets
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Serve metrics for Prometheus at this address, under /metrics [default: only on the control socket]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
 }
 
 /// What keeps a cache from starting here.
@@ -87,6 +94,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     let folder = locked.folder().clone();
     log::init(&folder, context.env.text("RUST_LOG"));
     let gateway = check_port(args.port)?;
+    let metrics_listener = match args.metrics_listen {
+        Some(address) => Some(metrics::listen(address).await?),
+        None => None,
+    };
     let ready_file = args.ready_file.as_deref().map(check_ready_file).transpose()?;
     let spawner = Spawner::start(Shim {
         program: context.program.clone(),
@@ -109,6 +120,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         .await
         .context("the cluster's own store cannot be used")?;
     let chosen = document::choose(asked, kept, &folder, space)?;
+    if let Some(source) = chosen.source {
+        source.note(&folder)?;
+    }
     store.apply(&chosen.document).await?;
     document::copy(&chosen.document, &folder)?;
     for notice in &chosen.notices {
@@ -120,13 +134,14 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         .env
         .get("TMPDIR")
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let wanted = hosts::wanted_sockets(&chosen.document, &folder);
-    let sockets =
-        Sockets::place(&folder, &temp, random.random(), &wanted).context("no folder for sockets")?;
-    let control_socket = sockets.at(folder.control_socket(), "control.sock");
+    let mut sockets = Sockets::place(&folder, &temp, random.random()).context("no folder for sockets")?;
+    let control_socket = sockets
+        .at(folder.control_socket(), "control.sock")
+        .context("no folder for sockets")?;
     let (status, shown) = watch::channel(None);
+    let (render, rendered) = watch::channel(None);
     let (server, requests) =
-        control::start(&control_socket, shown).context("the control socket cannot be made")?;
+        control::start(&control_socket, shown, rendered).context("the control socket cannot be made")?;
 
     let outfit = Outfit {
         folder: folder.clone(),
@@ -136,6 +151,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         spawner,
         gateway,
         random: StdRng::from_seed(context.seed()),
+        clock: hayloft_agent::Clock::from(context.clock.clone()),
     };
     let mut hosts = Hosts::new(outfit);
     hosts.start(&chosen.document).await?;
@@ -150,6 +166,16 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     })
     .await?;
 
+    let metrics: metrics::Render = std::sync::Arc::new(String::new);
+    render.send_replace(Some(metrics.clone()));
+    let metrics = metrics_listener
+        .map(|listener| metrics::serve(listener, metrics))
+        .transpose()
+        .context("metrics cannot be served")?;
+    if let Some(metrics) = &metrics {
+        context.note(&format!("Metrics are at http://{}/metrics", metrics.address()));
+    }
+
     let running = Running {
         folder,
         is_default_dir,
@@ -161,6 +187,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         status,
         requests,
         server,
+        _metrics: metrics,
         _locked: locked,
     };
     running.run(context, &mut interrupts).await

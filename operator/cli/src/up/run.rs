@@ -5,21 +5,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hayloft_api::Document;
-use hayloft_api::rules;
 use hayloft_api::status::Status;
 use hayloft_coordinator::{Coordinator, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::document;
 use super::folder::{Folder, LockedFolder};
 use super::hosts::{Hosts, Reports};
 use super::progress::{self, Progress};
 use super::ready::{self, Ready};
-use super::{instructions, news};
-use crate::changes;
+use super::{instructions, metrics, news};
 use crate::context::Context;
-use crate::control::Outcome;
 use crate::control::server::{Request, Server};
 use crate::signals::Interrupts;
 use crate::words;
@@ -45,6 +41,7 @@ pub(super) struct Running {
     pub(super) status: watch::Sender<Option<Status>>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) server: Server,
+    pub(super) _metrics: Option<metrics::Server>,
     pub(super) _locked: LockedFolder,
 }
 
@@ -218,54 +215,6 @@ impl Running {
         {
             context.note(&format!("{:#}", anyhow::Error::from(error)));
         }
-    }
-
-    /// Answers a command: compares a document with the one that is followed, and follows it if that is asked.
-    /// Gives whether it is.
-    async fn answer(&mut self, request: Request, context: &Context) -> bool {
-        let Request {
-            document,
-            dry_run,
-            answer,
-        } = request;
-        let outcome = self.consider(document, dry_run, context).await;
-        let applied = outcome.as_ref().is_ok_and(|outcome| outcome.applied);
-        // Whoever asked may have gone.
-        let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
-        applied
-    }
-
-    async fn consider(&mut self, new: Document, dry_run: bool, context: &Context) -> anyhow::Result<Outcome> {
-        let (new, notices) = document::at_home(new);
-        document::needs_a_gateway(&new)?;
-        let old = self.document.borrow().clone();
-        rules::check_change(&old, &new)?;
-        let changes = changes::between(&old, &new)?;
-        let plan = self.coordinator.plan(&new)?;
-        let steps = plan
-            .steps
-            .iter()
-            .map(|step| format!("{}: {}", step.step, step.reason))
-            .collect();
-        let waiting = plan.waiting.iter().map(ToString::to_string).collect();
-        let applied = !dry_run && !changes.is_empty();
-        if applied {
-            self.store.apply(&new).await?;
-            document::copy(&new, &self.folder)?;
-            self.hosts.start(&new).await?;
-            self.document.send_replace(new);
-            context.note(&format!(
-                "A document was applied: {}",
-                words::count(changes.len(), "change")
-            ));
-        }
-        Ok(Outcome {
-            changes,
-            steps,
-            waiting,
-            notices,
-            applied,
-        })
     }
 
     /// Stops all: what serves clients first, then the daemons together.

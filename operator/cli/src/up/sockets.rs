@@ -13,40 +13,49 @@ const LONGEST: usize = 100;
 /// Where the sockets of one `hayloft up` lie.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    /// A folder of our own under the system's folder for temporary files, when one was needed.
+    /// A folder of our own under the system's folder for temporary files, once one was needed.
     short: Option<PathBuf>,
+    /// Where that would be.
+    would_be: PathBuf,
     note: PathBuf,
 }
 
 impl Sockets {
-    /// Makes a short folder if the longest of `wanted` does not fit. `temp` is the folder for temporary files, `random`
-    /// part of the new folder's name, so that nobody can have made it before.
+    /// Places for the sockets of `folder`. `temp` is the folder for temporary files, `random` part of a new folder's name
+    /// in it, so that nobody can have made it before.
     ///
     /// # Errors
-    /// When that folder or the note of it cannot be made.
-    pub(crate) fn place(folder: &Folder, temp: &Path, random: u64, wanted: &[PathBuf]) -> io::Result<Self> {
+    /// When the note of an earlier start cannot be removed.
+    pub(crate) fn place(folder: &Folder, temp: &Path, random: u64) -> io::Result<Self> {
         let note = note(folder);
         remove_left_over(&note);
-        let short = if wanted.iter().any(|path| path.as_os_str().len() > LONGEST) {
-            let short = temp.join(format!("hayloft-{random:016x}"));
-            // Not recursive: it must be new, and thereby ours.
-            DirBuilder::new().mode(0o700).create(&short)?;
-            hayloft_agent::files::replace(&note, short.as_os_str().as_encoded_bytes(), 0o600)
-                .map_err(|error| error.source)?;
-            Some(short)
-        } else {
-            remove_if_there(&note)?;
-            None
-        };
-        Ok(Self { short, note })
+        remove_if_there(&note)?;
+        Ok(Self {
+            short: None,
+            would_be: temp.join(format!("hayloft-{random:016x}")),
+            note,
+        })
     }
 
     /// The place of a socket: as wanted where that fits, else under `name` in the short folder.
-    pub(crate) fn at(&self, wanted: PathBuf, name: &str) -> PathBuf {
-        match &self.short {
-            Some(short) if wanted.as_os_str().len() > LONGEST => short.join(name),
-            _ => wanted,
+    ///
+    /// # Errors
+    /// When that folder or the note of it cannot be made.
+    pub(crate) fn at(&mut self, wanted: PathBuf, name: &str) -> io::Result<PathBuf> {
+        if wanted.as_os_str().len() <= LONGEST {
+            return Ok(wanted);
         }
+        let short = match &self.short {
+            Some(short) => short.clone(),
+            None => {
+                // Not recursive: it must be new, and thereby ours.
+                DirBuilder::new().mode(0o700).create(&self.would_be)?;
+                let path = self.would_be.as_os_str().as_encoded_bytes();
+                hayloft_agent::files::replace(&self.note, path, 0o600).map_err(|error| error.source)?;
+                self.short.insert(self.would_be.clone()).clone()
+            }
+        };
+        Ok(short.join(name))
     }
 }
 
@@ -107,9 +116,8 @@ mod tests {
         let deep = temp.path().join("d".repeat(90));
         fs::create_dir(&deep).unwrap();
         let folder = Folder::at(deep);
-        let wanted = folder.control_socket();
-        let sockets = Sockets::place(&folder, temp.path(), 7, std::slice::from_ref(&wanted)).unwrap();
-        let at = sockets.at(wanted, "control.sock");
+        let mut sockets = Sockets::place(&folder, temp.path(), 7).unwrap();
+        let at = sockets.at(folder.control_socket(), "control.sock").unwrap();
         assert!(at.as_os_str().len() <= LONGEST);
         assert_eq!(control_socket(&folder), at);
         drop(sockets);
@@ -121,7 +129,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::at(temp.path().to_owned());
         let wanted = folder.control_socket();
-        let sockets = Sockets::place(&folder, temp.path(), 7, std::slice::from_ref(&wanted)).unwrap();
-        assert_eq!(sockets.at(wanted.clone(), "control.sock"), wanted);
+        let mut sockets = Sockets::place(&folder, temp.path(), 7).unwrap();
+        assert_eq!(sockets.at(wanted.clone(), "control.sock").unwrap(), wanted);
+        assert!(!temp.path().join("hayloft-0000000000000007").exists());
     }
 }

@@ -1,0 +1,192 @@
+//! `hayloft host`: what a person does about single hosts.
+
+mod ask;
+mod list;
+
+use std::path::PathBuf;
+
+use hayloft_api::HostName;
+
+use crate::OutputFormat;
+use crate::confirm::Answer;
+use crate::context::Context;
+use crate::control::HostAction;
+use crate::control::client::Control;
+
+/// The commands.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the hosts, and what each holds
+    List(ListArgs),
+    /// Let a host give its data to the others; it stays declared and holds none
+    Drain(DrainArgs),
+    /// Let a host give its data to the others, and then forget it
+    Remove(RemoveArgs),
+    /// Put a host out at once, without its help, and change every secret that it knew
+    Evict(EvictArgs),
+    /// Say that the data disk of a host was replaced by an empty one
+    NewDisk(NewDiskArgs),
+    /// Give up what only lost hosts had, so that the others can be written again
+    AllowMissingData(AllowMissingDataArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Where {
+    /// The folder of the running `hayloft up` [default: ~/.local/share/hayloft]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// How it goes about it.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct How {
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask whether that is meant
+    #[arg(short, long)]
+    yes: bool,
+    /// Return when it is done, and show how it goes until then
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  hayloft host list\n  hayloft host list -o json | jq '.[].name'")]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    place: Where,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  hayloft host drain host-4 --wait\n  hayloft host drain host-4 --undo     # let it hold data again"
+)]
+pub(crate) struct DrainArgs {
+    /// The host
+    name: HostName,
+    /// Let a host that was drained hold data again
+    #[arg(long)]
+    undo: bool,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The host goes on running until its own disk holds no block any more and all others hold what they \
+                  should; Garage alone keeps blocks for ten minutes. Only then is it stopped and its folder removed.\n\n\
+                  Examples:\n  hayloft host remove host-4 --dry-run\n  hayloft host remove host-4 --wait"
+)]
+pub(crate) struct RemoveArgs {
+    /// The host
+    name: HostName,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "For a host that is lost, or not to be trusted any more. It leaves the layout at once when the copies \
+                  that remain suffice; the secrets of the cluster are changed on all other hosts, whose Garage restarts \
+                  together. If it comes back, it comes back as a new host with nothing on it.\n\n\
+                  Example:\n  hayloft host evict host-4"
+)]
+pub(crate) struct EvictArgs {
+    /// The host
+    name: HostName,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A host whose data disk comes up empty does not start by itself: the disk may only not be mounted. This \
+                  says that it is new, and the host fetches its data from the others.\n\n\
+                  Example:\n  hayloft host new-disk host-2 --wait"
+)]
+pub(crate) struct NewDiskArgs {
+    /// The host
+    name: HostName,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "For the one case in which removing lost hosts does not free the layout: more were lost than the copies \
+                  bear. Blocks of which no copy is left stay lost; pushes of the same paths bring them back. It cannot be \
+                  undone. The status names the hosts and the version.\n\n\
+                  Example:\n  hayloft host allow-missing-data host-4 host-5 --version 7"
+)]
+pub(crate) struct AllowMissingDataArgs {
+    /// The hosts that do not come back
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<HostName>,
+    /// The version of the layout that waits for them
+    #[arg(long, value_name = "N")]
+    version: u64,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Does one of them.
+pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<()> {
+    let (action, how, place) = match command {
+        Command::List(args) => {
+            let status = Control::find(context, args.place.dir)?.status().await?;
+            context.say(&list::render(&status, args.output, context.terminal.colour)?);
+            return Ok(());
+        }
+        Command::Drain(DrainArgs {
+            name: host,
+            undo,
+            how,
+            place,
+        }) => {
+            let action = if undo {
+                HostAction::TakeBack { host }
+            } else {
+                HostAction::Drain { host }
+            };
+            (action, how, place)
+        }
+        Command::Remove(args) => (HostAction::Remove { host: args.name }, args.how, args.place),
+        Command::Evict(args) => (HostAction::Evict { host: args.name }, args.how, args.place),
+        Command::NewDisk(args) => (HostAction::NewDisk { host: args.name }, args.how, args.place),
+        Command::AllowMissingData(args) => {
+            let action = HostAction::AllowMissingData {
+                hosts: args.names,
+                version: args.version,
+            };
+            (action, args.how, args.place)
+        }
+    };
+    let control = Control::find(context, place.dir)?;
+    ask::run(context, &control, action, how).await
+}
+
+/// What a person must say to it: the name itself where nothing brings back what is lost.
+fn wanted(action: &HostAction) -> Answer<'_> {
+    match action {
+        HostAction::Evict { host } => Answer::Words(host.as_str()),
+        HostAction::AllowMissingData { .. } => Answer::Words("give up"),
+        HostAction::Drain { .. }
+        | HostAction::TakeBack { .. }
+        | HostAction::Remove { .. }
+        | HostAction::NewDisk { .. } => Answer::Yes,
+    }
+}
