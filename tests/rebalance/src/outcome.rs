@@ -1,0 +1,195 @@
+//! What a change of membership cost, seen from outside.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hayloft_api::HostName;
+use hayloft_api::status::Status;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{Blocks, partition};
+use crate::map::LayoutMap;
+use crate::{Cluster, Score};
+
+/// A change under way, with all that lay where before it began.
+pub struct Change {
+    what: String,
+    began: Instant,
+    before: LayoutMap,
+    disks: BTreeMap<HostName, Blocks>,
+    hosts: u64,
+    settled: Option<Duration>,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Row {
+    /// What was changed.
+    pub change: String,
+    /// Storage hosts before.
+    pub hosts_before: u64,
+    /// Storage hosts after.
+    pub hosts_after: u64,
+    /// Copies of partitions that got a new holder.
+    pub partitions_moved: u64,
+    /// The fewest that could have.
+    pub partitions_least: u64,
+    /// Bytes of blocks that were there before and lie on disks now where they did not lie then.
+    pub bytes_moved: u64,
+    /// Bytes that new holders had to get.
+    pub bytes_least: u64,
+    /// Seconds from the declaration until metadata was synced.
+    pub settled_seconds: f64,
+    /// Seconds from the declaration until every block lay where the version wants it.
+    pub placed_seconds: f64,
+    /// Requests of clients meanwhile.
+    pub requests: u64,
+    /// Those that failed.
+    pub failed: u64,
+}
+
+impl Change {
+    /// Looks at everything, and starts the clock.
+    ///
+    /// # Errors
+    /// When there is no layout yet.
+    pub fn begin(cluster: &Cluster, what: &str) -> Result<Self> {
+        let before = cluster.layout()?;
+        Ok(Self {
+            what: what.to_owned(),
+            hosts: before.counts().len() as u64,
+            before,
+            disks: cluster.disks(),
+            settled: None,
+            began: Instant::now(),
+        })
+    }
+
+    /// The version that was in force before.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.before.version
+    }
+
+    /// All blocks that lay anywhere, with their sizes.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks {
+        Blocks(self.disks.values().flat_map(|disk| disk.0.clone()).collect())
+    }
+
+    /// Waits until the version after the one before, or a later one, is settled.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn settled(&mut self, cluster: &Cluster) -> Result<Status> {
+        let next = self.version() + 1;
+        let status = cluster
+            .until("settled", |status| {
+                status.layout.version >= next && status.layout.settled
+            })
+            .await?;
+        self.settled = Some(self.began.elapsed());
+        Ok(status)
+    }
+
+    /// Blocks that were there before and that their holders of now do not have: `partition of holder`.
+    ///
+    /// # Errors
+    /// When a holder is no host of this cluster.
+    pub fn missing(&self, cluster: &Cluster) -> Result<Vec<String>> {
+        let (after, nodes, disks) = (cluster.layout()?, cluster.nodes(), cluster.disks());
+        let mut missing = Vec::new();
+        for name in self.blocks().0.keys() {
+            let holders = partition(name).and_then(|p| after.holders.get(usize::from(p)));
+            for id in holders.context("no such partition")? {
+                let host = nodes.get(id).with_context(|| format!("who is {id}?"))?;
+                if !disks.get(host).is_some_and(|disk| disk.0.contains_key(name)) {
+                    missing.push(format!("{} on {host}", name.get(..8).unwrap_or(name)));
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Waits until every block that was there before lies where the newest version wants it.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn placed(&mut self, cluster: &Cluster) -> Result<()> {
+        cluster
+            .eventually("placed", || Ok(self.missing(cluster)?.is_empty()))
+            .await
+    }
+
+    /// The line for the table. To be called when everything is placed.
+    ///
+    /// # Errors
+    /// When the change is not over.
+    pub fn row(&self, cluster: &Cluster, score: &Score) -> Result<Row> {
+        let placed = self.began.elapsed();
+        let after = cluster.layout()?;
+        ensure!(self.missing(cluster)?.is_empty(), "not placed");
+        let (nodes, disks) = (cluster.nodes(), cluster.disks());
+        let gains = self.before.gains(&after);
+        let mut bytes_least = 0;
+        for (name, size) in self.blocks().0 {
+            let new = partition(&name).and_then(|p| gains.get(usize::from(p)));
+            let held = |host: &HostName| {
+                self.disks
+                    .get(host)
+                    .is_some_and(|disk| disk.0.contains_key(&name))
+            };
+            let lacking = new
+                .into_iter()
+                .flatten()
+                .filter(|id| !nodes.get(id).is_some_and(held));
+            bytes_least += size * lacking.count() as u64;
+        }
+        let blocks = self.blocks();
+        let mut bytes_moved = 0;
+        for (host, disk) in &disks {
+            let had = self.disks.get(host);
+            for (name, size) in &disk.0 {
+                let new = !had.is_some_and(|had| had.0.contains_key(name));
+                if new && blocks.0.contains_key(name) {
+                    bytes_moved += size;
+                }
+            }
+        }
+        Ok(Row {
+            change: self.what.clone(),
+            hosts_before: self.hosts,
+            hosts_after: after.counts().len() as u64,
+            partitions_moved: self.before.moved(&after),
+            partitions_least: self.before.least(&after),
+            bytes_moved,
+            bytes_least,
+            settled_seconds: self.settled.context("not settled")?.as_secs_f64(),
+            placed_seconds: placed.as_secs_f64(),
+            requests: score.requests(),
+            failed: score.failures.len() as u64,
+        })
+    }
+}
+
+impl Row {
+    /// Writes the line into a folder, for the table.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep(&self, dir: &str) -> Result<()> {
+        let dir = Path::new(dir).join("rebalance");
+        std::fs::create_dir_all(&dir)?;
+        let name: String = self
+            .change
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        Ok(std::fs::write(
+            dir.join(format!("{name}.json")),
+            serde_json::to_vec_pretty(self)?,
+        )?)
+    }
+}
