@@ -3,6 +3,7 @@
 //! Every answer is short and comes soon: what takes long (a count of all blocks, a snapshot's bytes) is told in parts, and
 //! the asker asks again. Nothing here assumes that both share a disk.
 
+mod assignment;
 mod block;
 mod layout;
 mod snapshot;
@@ -12,6 +13,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use assignment::{Loss, Moves, Quorums, loss_by_zone, loss_without, quorums};
 pub use block::{BlockName, BlockNameError, Census, Digest, PartitionCensus};
 pub use layout::{LayoutFacts, LayoutMap, LayoutVersion, PARTITIONS};
 pub use snapshot::{KeptSnapshot, SnapshotFile, SnapshotId, SnapshotInfo};

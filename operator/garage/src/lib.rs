@@ -4,6 +4,9 @@
 
 pub mod admin;
 pub mod config;
+pub mod data_mark;
+pub mod layout_file;
+mod msgpack;
 mod node_key;
 mod version;
 

@@ -6,7 +6,7 @@
 mod admin;
 mod node;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -27,6 +27,7 @@ pub struct Garage {
     nodes: Vec<Node>,
     access_key_id: String,
     secret_access_key: String,
+    admin_token: String,
     _dir: tempfile::TempDir,
 }
 
@@ -83,6 +84,7 @@ impl Garage {
             nodes,
             access_key_id,
             secret_access_key,
+            admin_token,
             _dir: dir,
         };
         for index in 0..count {
@@ -128,6 +130,24 @@ impl Garage {
     pub async fn restart(&mut self, index: usize) -> anyhow::Result<()> {
         self.nodes.get_mut(index).context("no such node")?.start()?;
         self.wait_for(index).await
+    }
+
+    /// Where a node's admin API answers: `http://host:port`.
+    #[must_use]
+    pub fn admin(&self, index: usize) -> Option<String> {
+        Some(format!("http://{}", self.nodes.get(index)?.admin))
+    }
+
+    /// The admin token of all nodes.
+    #[must_use]
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
+    }
+
+    /// The folder of a node: `meta` and `data` lie in it.
+    #[must_use]
+    pub fn dir(&self, index: usize) -> Option<&Path> {
+        Some(&self.nodes.get(index)?.dir)
     }
 
     /// Process id of a node's daemon while it runs.

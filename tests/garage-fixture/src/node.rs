@@ -22,7 +22,7 @@ pub(crate) struct Node {
     pub(crate) admin: String,
     rpc: String,
     program: PathBuf,
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     running: Option<(Child, u32)>,
 }
 

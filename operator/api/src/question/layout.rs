@@ -44,6 +44,13 @@ pub struct LayoutMap {
     pub holders: Vec<Vec<NodeId>>,
 }
 
+impl LayoutMap {
+    /// Whether every partition has that many distinct holders with a zone.
+    pub fn is_whole(&self, replication_factor: u8) -> bool {
+        super::assignment::is_whole(self, usize::from(replication_factor))
+    }
+}
+
 impl LayoutFacts {
     /// The newest version's number and digest; `None` before the first layout.
     pub fn digest(&self) -> Option<LayoutDigest> {

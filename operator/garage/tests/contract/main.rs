@@ -1,0 +1,9 @@
+//! What Hayloft relies on, asked of real Garage daemons.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails in a test shall fail the test"
+)]
+
+mod files;
+mod support;
