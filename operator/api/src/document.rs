@@ -135,6 +135,9 @@ pub struct GarageSpec {
         deserialize_with = "count::optional"
     )]
     pub zone_redundancy: Option<u8>,
+    /// The most bytes that the bucket may hold, one copy counted. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Bytes>,
 }
 
 impl GarageSpec {

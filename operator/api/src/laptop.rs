@@ -43,6 +43,7 @@ impl Document {
                     replication_factor,
                     fsync: false,
                     zone_redundancy: Some(replication_factor),
+                    quota: None,
                 },
                 hosts: (1..=hosts).map(host).collect::<Result<_, _>>()?,
                 pools: Vec::new(),

@@ -1,10 +1,16 @@
 //! What the coordinator tells people: the state of a cluster. The JSON is stable.
 
+mod moves;
+mod preview;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::Role;
-use crate::{Bytes, CacheName, ClusterName, HostName, NodeId, ZoneName};
+pub use moves::{DelayStatus, Event, EventKind, MovePhase, MoveStatus};
+pub use preview::{Bounds, HostPreview, Preview, ZonePreview};
+
+use crate::{Bytes, CacheName, ClusterName, HostName, NodeId, OwnerName, ZoneName};
 
 /// Writes bytes as a plain number, for scripts.
 fn plain<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -42,6 +48,12 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     /// What is to be done and waits.
     pub waiting: Vec<Waiting>,
+    /// Layout versions whose data is on its way, oldest first.
+    #[serde(default)]
+    pub moves: Vec<MoveStatus>,
+    /// What happened lately, oldest first.
+    #[serde(default)]
+    pub events: Vec<Event>,
 }
 
 impl Status {
@@ -96,6 +108,33 @@ pub struct HostStatus {
     pub garage_version: Option<String>,
     /// What it runs.
     pub units: Vec<crate::agent::UnitReport>,
+    /// What is known of it beyond its being up.
+    #[serde(default)]
+    pub watch: HostWatch,
+}
+
+/// What is known of a host beyond its being up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostWatch {
+    /// Who owns it.
+    pub owner: Option<OwnerName>,
+    /// Whether it is being drained, removed or put out, in a word.
+    pub leaving: Option<String>,
+    /// Whether its node was evicted.
+    pub evicted: bool,
+    /// Seconds for which it was seen to be away.
+    pub away_seconds: Option<u64>,
+    /// How often it came back within a day.
+    pub returns: u64,
+    /// Blocks on its disk, when it was last counted.
+    pub blocks: Option<u64>,
+    /// Their bytes.
+    pub block_bytes: Option<u64>,
+    /// Seconds that its clock is ahead of the coordinator's.
+    pub clock_ahead: Option<i64>,
+    /// When the newest snapshot of its metadata that lies on another host was made.
+    pub snapshot: Option<Timestamp>,
 }
 
 /// Garage's layout.
@@ -162,6 +201,53 @@ pub enum ConditionType {
     Observed,
     /// The last steps succeeded.
     Acting,
+    /// This coordinator leads, and no other does.
+    Leading,
+    /// All members have the same layout.
+    Agreed,
+    /// All data lies where the layouts want it.
+    Placed,
+    /// Everyone who left is empty.
+    Emptied,
+    /// What is to move fits the disks, with the reserve left free.
+    Fits,
+    /// There are as many copies, in as many zones, as are declared.
+    Redundant,
+    /// No owner alone could make data unwritable or hold all copies of it.
+    OwnersApart,
+    /// Nobody is away for so long that somebody must decide.
+    NobodyMissed,
+    /// Data disks and metadata are as they should be.
+    DisksSound,
+    /// The clocks of all hosts agree.
+    ClocksAgree,
+    /// Every host's Garage may be used.
+    GarageFit,
+    /// Every declared host that is there is let in.
+    Admitted,
+    /// Nobody who was put out knows secrets that are in use.
+    SecretsKept,
+    /// Repairs, scrubs and snapshots are done in time.
+    Upkept,
+    /// Bucket, key and tokens are as they should be.
+    AccessSound,
+    /// The document in force is the newest one.
+    DocumentCurrent,
+}
+
+impl ConditionType {
+    /// Whether something is wrong when it does not hold; else something is only under way.
+    pub const fn is_health(self) -> bool {
+        !matches!(
+            self,
+            Self::Converged
+                | Self::LayoutSettled
+                | Self::Placed
+                | Self::Emptied
+                | Self::Upkept
+                | Self::AccessSound
+        )
+    }
 }
 
 /// Why a condition is as it is.
@@ -193,6 +279,58 @@ pub enum Reason {
     StepFailed,
     /// Partitions have no write quorum.
     QuorumLost,
+    /// Too few agents promised to follow this coordinator.
+    Unpromised,
+    /// Another coordinator leads.
+    OtherCoordinator,
+    /// Members have different layouts of one version.
+    SplitHistory,
+    /// A member has another version than the others.
+    Behind,
+    /// An apply's answer was not heard.
+    Unanswered,
+    /// No quorum can say that a version is complete, because of who is gone.
+    Stuck,
+    /// Data moves.
+    Moving,
+    /// Blocks that should be there are not.
+    BlocksMissing,
+    /// Repairs found errors.
+    RepairErrors,
+    /// Garage's fixed delay runs.
+    GarageDelay,
+    /// A disk is too small for what would lie on it.
+    DiskTooSmall,
+    /// Fewer hosts than copies.
+    TooFewHosts,
+    /// Fewer zones than declared.
+    TooFewZones,
+    /// One owner holds too much of something.
+    OwnerHoldsTooMuch,
+    /// A host is away.
+    Away,
+    /// Several hosts are taken for dead.
+    SeveralDead,
+    /// A host comes and goes.
+    Flapping,
+    /// A data disk is empty or not mounted.
+    DataLost,
+    /// A scrub found damaged blocks.
+    Corruption,
+    /// A clock is wrong.
+    ClockSkew,
+    /// A Garage is too old, or of a series that this Hayloft does not know.
+    GarageUnfit,
+    /// The document does not let a host in.
+    NotAdmitted,
+    /// Evicted hosts know secrets that are in use.
+    SecretsKnown,
+    /// Something is due.
+    Due,
+    /// Somebody else changed what Hayloft keeps.
+    Drift,
+    /// An older document came back.
+    OlderDocument,
 }
 
 /// One fact about the cluster that a person or a script may wait for.
@@ -256,6 +394,11 @@ mod tests {
                     restarts: 1,
                     last_error: Some("exit code 1".into()),
                 }],
+                watch: HostWatch {
+                    owner: Some("maison".parse().unwrap()),
+                    blocks: Some(12),
+                    ..HostWatch::default()
+                },
             }],
             layout: LayoutStatus {
                 version: 1,
@@ -286,6 +429,30 @@ mod tests {
             waiting: vec![Waiting {
                 what: "settle".into(),
                 waits_for: "metadata".into(),
+            }],
+            moves: vec![MoveStatus {
+                version: 2,
+                what: "host-4 joins".into(),
+                applied: at,
+                phase: MovePhase::Repairing,
+                settled: 1000,
+                placed: 412,
+                empty: 1000,
+                partitions: Some(188),
+                bytes: Some(1000),
+                arrived: 412,
+                left: Some(588),
+                rate: Some(42),
+                seconds_left: Some(14),
+                delays: vec![DelayStatus {
+                    what: "waiting for Garage's fixed delay, 412 s left".into(),
+                    seconds_left: 412,
+                }],
+            }],
+            events: vec![Event {
+                at,
+                kind: EventKind::Move,
+                text: "layout version 2 is applied".into(),
             }],
         };
         let json = serde_json::to_string_pretty(&status).unwrap();

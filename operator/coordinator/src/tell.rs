@@ -104,6 +104,8 @@ impl Teller {
             gateway: GatewayStatus::default(),
             conditions: Vec::new(),
             waiting: Vec::new(),
+            moves: Vec::new(),
+            events: Vec::new(),
         };
         Self {
             first,
@@ -193,6 +195,8 @@ impl Teller {
                     waits_for: waiting.waits_for.to_string(),
                 })
                 .collect(),
+            moves: Vec::new(),
+            events: Vec::new(),
         }
     }
 }

@@ -457,11 +457,6 @@ pub enum WaitsFor {
         /// The host.
         host: HostName,
     },
-    /// A person: the host's metadata was rolled back.
-    RolledBack {
-        /// The host.
-        host: HostName,
-    },
     /// The host's evicted node to be forgotten.
     Barred {
         /// The host.

@@ -107,10 +107,6 @@ impl fmt::Display for WaitsFor {
                 f,
                 "the data disk of {host}, which is empty or not mounted: mount it, or, if it was replaced, say so                  with `hayloft host new-disk {host}`"
             ),
-            Self::RolledBack { host } => write!(
-                f,
-                "a new identity for {host}: its metadata is older than what it acknowledged; start it with an empty                  metadata folder"
-            ),
             Self::Barred { host } => write!(f, "{host} to forget its evicted node and come back as a new one"),
             Self::Admission { why } => f.write_str(why),
             Self::Secrets { hosts } => write!(f, "the new secrets to be in use on {}", list(hosts)),

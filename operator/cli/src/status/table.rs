@@ -237,6 +237,7 @@ mod tests {
             } else {
                 vec![unit("garage")]
             },
+            watch: hayloft_api::status::HostWatch::default(),
         }
     }
 
@@ -267,6 +268,8 @@ mod tests {
             },
             conditions: vec![],
             waiting: vec![],
+            moves: vec![],
+            events: vec![],
         }
     }
 

@@ -196,6 +196,8 @@ pub(crate) mod tests {
                 since: at,
             }],
             waiting: vec![],
+            moves: vec![],
+            events: vec![],
         }
     }
 

@@ -1,7 +1,7 @@
 //! Hosts, layout, space and gateways as status shows them.
 
 use hayloft_api::agent::GATEWAY_UNIT;
-use hayloft_api::status::{GatewayStatus, HostStatus, LayoutStatus, SpaceStatus};
+use hayloft_api::status::{GatewayStatus, HostStatus, HostWatch, LayoutStatus, SpaceStatus};
 use hayloft_api::{Bytes, Document, HostName};
 use hayloft_engine::Snapshot;
 
@@ -64,6 +64,7 @@ fn host(
         disk: report.and_then(|report| report.disk),
         garage_version: report.and_then(|report| report.garage_version.clone()),
         units: report.map(|report| report.units.clone()).unwrap_or_default(),
+        watch: HostWatch::default(),
     }
 }
 
