@@ -246,6 +246,7 @@ impl ConditionType {
                 | Self::Emptied
                 | Self::Upkept
                 | Self::AccessSound
+                | Self::OwnersApart
         )
     }
 }

@@ -116,7 +116,9 @@ pub enum Step {
         /// The hosts that a person named.
         hosts: BTreeSet<HostName>,
     },
-    /// Shorten Garage's receiving delay: clear the resync queue of nodes that only receive. A repair follows.
+    /// Shorten Garage's receiving delay on nodes that only receive: clear their resync queues, and launch a `blocks` repair
+    /// at once. It is written down as done, and as the node's repair, only after both: one without the other would leave
+    /// blocks behind.
     QuickenReceivers {
         /// The member that is told.
         through: HostName,
@@ -134,7 +136,8 @@ pub enum Step {
         /// Which one.
         kind: RepairKind,
     },
-    /// Compare the block names of former and new holders of a version, in the background.
+    /// Begin, in the background, to compare the block names that those list who held partitions before a version with
+    /// those that the holders by the newest layout list.
     Compare {
         /// The version.
         version: u64,
@@ -357,6 +360,20 @@ pub enum WaitsFor {
         /// In how many zones copies shall be.
         need: u8,
     },
+    /// A host that comes and goes to stay for a while.
+    Steady {
+        /// How often it came back in a day.
+        returns: usize,
+        /// Until when it must stay.
+        until: Timestamp,
+    },
+    /// Other copies of what a host holds: there are none.
+    NoOtherCopy {
+        /// The host.
+        host: HostName,
+    },
+    /// Calm: nothing moves, nobody is down, no other upkeep runs.
+    Calm,
     /// Other hosts may join in the same version until then.
     JoinWindow {
         /// When it ends.

@@ -37,6 +37,16 @@ impl fmt::Display for WaitsFor {
             Self::MoreZones { have, need } => {
                 write!(f, "storage hosts in more zones: they would be in {have}, and {need} are declared")
             }
+            Self::Steady { returns, until } => write!(
+                f,
+                "it to stay until {until:.0}: it came back {returns} times within a day"
+            ),
+            Self::NoOtherCopy { host } => write!(
+                f,
+                "other copies of what {host} holds: there are none, for everything has one copy only; drain it instead, \
+                 while it is up"
+            ),
+            Self::Calm => f.write_str("moves and other upkeep to end, and everyone to be up"),
             Self::JoinWindow { until } => write!(f, "other hosts that may join with it, until {until:.0}"),
             Self::Windows { windows } => write!(f, "the time of day at which data may move: {}", list(windows)),
             Self::Promises { promised, need } => write!(

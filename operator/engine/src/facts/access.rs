@@ -14,8 +14,8 @@ pub struct Access {
     pub key_creates: bool,
     /// The bucket, if it exists.
     pub bucket: Option<BucketFacts>,
-    /// The coordinator's own admin token; `None`: it has none but the static one.
-    pub token: Option<AdminTokenFacts>,
+    /// The coordinator's own admin token.
+    pub token: AdminTokenFacts,
 }
 
 /// The bucket.
@@ -65,13 +65,21 @@ impl Access {
     }
 }
 
-/// An admin token of Garage's own kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdminTokenFacts {
-    /// Until when it is good.
-    pub expires: Timestamp,
-    /// Whether it may do just what the coordinator does.
-    pub scoped: bool,
+/// The admin token of Garage's own kind that the coordinator uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AdminTokenFacts {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// There is none but the static one.
+    Missing,
+    /// There is one.
+    Held {
+        /// Until when it is good.
+        expires: Timestamp,
+        /// Whether it may do just what the coordinator does.
+        scoped: bool,
+    },
 }
 
 /// What evicted hosts still know.

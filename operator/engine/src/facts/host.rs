@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hayloft_api::agent::{BlocksReport, DataState, DiskReport};
 use hayloft_api::question::LayoutDigest;
-use hayloft_api::{HostName, NodeId, ZoneName};
+use hayloft_api::{HostName, NodeId, Rate, ZoneName};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,10 @@ pub struct HostFacts {
     pub skew: Option<SignedDuration>,
     /// Garage's resync on it, as last read.
     pub resync: Option<ResyncFacts>,
-    /// What was done for its upkeep.
-    pub upkeep: Upkeep,
+    /// Bytes a second that its Garage sends, measured since its resync was last set.
+    pub sending: Option<Rate>,
+    /// What was done for its upkeep; `None`: not known yet.
+    pub upkeep: Option<Upkeep>,
 }
 
 /// What an agent reported.
@@ -123,6 +125,8 @@ impl Default for ResyncFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Upkeep {
+    /// Since when it is looked after: what was never done is due an interval later.
+    pub since: Option<Timestamp>,
     /// When its tables were last repaired.
     pub tables: Option<Timestamp>,
     /// When its blocks were last repaired, for a move or by schedule.

@@ -37,8 +37,20 @@ pub struct MoveFacts {
     pub quickened: BTreeMap<NodeId, Timestamp>,
     /// The `blocks` repair of each destination: the last one launched.
     pub repairs: BTreeMap<NodeId, RepairFacts>,
-    /// The last comparison of block names between former and new holders.
+    /// The `tables` repair of each node, where somebody allowed data to be missing.
+    #[serde(default)]
+    pub tables: BTreeMap<NodeId, RepairFacts>,
+    /// When somebody allowed that what only dead hosts held is missing: everyone is repaired then.
+    #[serde(default)]
+    pub missing_allowed: Option<Timestamp>,
+    /// Since when a comparison runs.
+    #[serde(default)]
+    pub comparing: Option<Timestamp>,
+    /// The last comparison that ended, of the block names that former holders and the holders by the newest layout list.
     pub compared: Option<Compared>,
+    /// Blocks that those who left held when it settled, for progress.
+    #[serde(default)]
+    pub held: BTreeMap<NodeId, u64>,
     /// When every block was seen where the version wants it.
     pub placed: Option<Timestamp>,
     /// When a host that lost its role was seen to hold no block any more.
@@ -59,7 +71,7 @@ impl MoveFacts {
     /// Those who must have received everything, as far as is known: who gains partitions, or, without the maps, who
     /// holds data at all.
     pub fn receivers(&self) -> Vec<NodeId> {
-        if self.partitions.is_some() {
+        if self.partitions.is_some() && self.missing_allowed.is_none() {
             let gains = self
                 .destinations
                 .iter()
