@@ -1,5 +1,6 @@
 //! What the coordinator tells people: the state of a cluster. The JSON is stable.
 
+mod catalogue;
 mod moves;
 mod preview;
 
