@@ -47,6 +47,12 @@ impl Places {
         self.dir.join("meta")
     }
 
+    /// Snapshots of Garage's database.
+    #[must_use]
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
     /// Garage's blocks.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
@@ -109,6 +115,7 @@ fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result
     let config = places.dir.join("garage.toml");
     let paths = GaragePaths {
         metadata_dir: places.metadata_dir(),
+        snapshots_dir: places.snapshots_dir(),
         data_dir: places.data_dir(),
         rpc_secret_file: places.dir.join("rpc-secret"),
         admin_token_file: places.dir.join("admin-token"),

@@ -6,8 +6,11 @@
 mod client;
 mod error;
 mod layout;
+mod metrics;
+mod nodes;
 mod s3;
 mod status;
+mod tokens;
 
 pub use client::Client;
 pub use error::AdminError;
@@ -15,5 +18,14 @@ pub use layout::{
     Applied, History, HistoryVersion, Layout, LayoutRole, Outlook, Parameters, Preview, RoleChange, Skipped,
     StagedChange, Statistics, Tracker, VersionStatus, ZoneForecast, ZoneNode, ZoneRedundancy,
 };
-pub use s3::{BucketInfo, BucketKey, KeyInfo, Permissions};
+pub use metrics::Requests;
+pub use nodes::{
+    Answers, Backlink, BlockError, BlockInfo, BlockStatistics, BlockUse, NodeStatistics, Repair, Scrub,
+    TableStatistics, Variable, Whom, Worker, WorkerState,
+};
+pub use s3::{
+    BucketInfo, BucketKey, BucketName, Change, KeyBucket, KeyInfo, KeyName, KeyPermissions, LocalAlias,
+    Permissions, Quotas,
+};
 pub use status::{ClusterStatus, Connected, Free, Health, HealthStatus, Node, NodeRole};
+pub use tokens::{NewToken, TokenInfo};

@@ -10,6 +10,8 @@ use hayloft_api::agent::{AdminAddress, GarageDesired};
 pub struct GaragePaths {
     /// Keys, layout, database.
     pub metadata_dir: PathBuf,
+    /// Snapshots of the database.
+    pub snapshots_dir: PathBuf,
     /// Blocks.
     pub data_dir: PathBuf,
     /// Holds [`GarageDesired::rpc_secret`], mode 0600: Garage refuses to read it when others may.
@@ -62,6 +64,7 @@ pub fn garage_toml(
     } = desired;
     let GaragePaths {
         metadata_dir,
+        snapshots_dir,
         data_dir,
         rpc_secret_file,
         admin_token_file,
@@ -76,6 +79,8 @@ pub fn garage_toml(
         AdminAddress::Unix(socket) => quote_path(socket)?,
         AdminAddress::Url(url) => quote(url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/')),
     };
+    // A socket is guarded by its file's mode; at a port anyone could read how much is stored and asked for.
+    let guarded = matches!(admin, AdminAddress::Url(_));
     let mut peers = String::new();
     for peer in bootstrap_peers {
         // Writing to a String cannot fail.
@@ -90,6 +95,7 @@ pub fn garage_toml(
         "\
 # Written by Hayloft from the cluster's document; changes here are overwritten.
 metadata_dir = {metadata}
+metadata_snapshots_dir = {snapshots}
 data_dir = {data}
 db_engine = \"lmdb\"
 metadata_fsync = {fsync}
@@ -110,9 +116,10 @@ s3_region = {region}
 [admin]
 api_bind_addr = {admin_bind}
 admin_token_file = {admin_token_file}
-metrics_require_token = true
+metrics_require_token = {guarded}
 ",
         metadata = quote_path(metadata_dir)?,
+        snapshots = quote_path(snapshots_dir)?,
         data = quote_path(data_dir)?,
         rpc_bind = quote(rpc_bind),
         rpc_public = quote(rpc_public),
@@ -177,6 +184,7 @@ mod tests {
     fn paths() -> GaragePaths {
         GaragePaths {
             metadata_dir: "/srv/host-1/garage/meta".into(),
+            snapshots_dir: "/srv/host-1/garage/snapshots".into(),
             data_dir: "/srv/host-1/garage/data".into(),
             rpc_secret_file: "/srv/host-1/garage/rpc-secret".into(),
             admin_token_file: "/srv/host-1/garage/admin-token".into(),

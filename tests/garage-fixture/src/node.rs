@@ -86,7 +86,6 @@ rpc_bind_addr = "{rpc}"
 rpc_public_addr = "{rpc}"
 rpc_secret = "{rpc_secret}"
 bootstrap_peers = {peers:?}
-disable_scrub = true
 [s3_api]
 s3_region = "{region}"
 api_bind_addr = "{s3}"

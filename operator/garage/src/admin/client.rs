@@ -76,6 +76,40 @@ impl Client {
         self.send(call, Method::POST, &[], body, timeout).await
     }
 
+    /// Tells, with parameters in the query.
+    pub(super) async fn post_with<A: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        query: &[(&str, &str)],
+        body: Option<&impl Serialize>,
+        timeout: Duration,
+    ) -> Result<A, AdminError> {
+        self.send(call, Method::POST, query, body, timeout).await
+    }
+
+    /// Tells something about the thing with that id.
+    pub(super) async fn tell_of<A: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        id: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<A, AdminError> {
+        self.send(call, Method::POST, &[("id", id)], body, TIMEOUT).await
+    }
+
+    /// What the daemon counts, as Prometheus reads it. Costs no token's verification where the daemon asks for none.
+    ///
+    /// # Errors
+    /// When the daemon does not answer, or refuses.
+    pub async fn metrics(&self) -> Result<String, AdminError> {
+        let url = self.at("/metrics");
+        let request = self.http.get(url).timeout(TIMEOUT);
+        let bytes = self
+            .ask("metrics", request.bearer_auth(self.token.expose()))
+            .await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Tells, within the usual time.
     pub(super) async fn tell<A: DeserializeOwned>(
         &self,
@@ -93,8 +127,7 @@ impl Client {
         body: Option<&impl Serialize>,
         timeout: Duration,
     ) -> Result<A, AdminError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("/v2/{call}"));
+        let mut url = self.at(&format!("/v2/{call}"));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -106,6 +139,17 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        let bytes = self.ask(call, request).await?;
+        serde_json::from_slice(&bytes).map_err(|source| AdminError::Unreadable { call, source })
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url
+    }
+
+    async fn ask(&self, call: &'static str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, AdminError> {
         let no_answer = |source: reqwest::Error| AdminError::NoAnswer {
             call,
             source: source.without_url(),
@@ -131,6 +175,6 @@ impl Client {
                 &String::from_utf8_lossy(&bytes),
             ));
         }
-        serde_json::from_slice(&bytes).map_err(|source| AdminError::Unreadable { call, source })
+        Ok(bytes)
     }
 }

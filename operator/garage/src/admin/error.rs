@@ -64,6 +64,14 @@ pub enum AdminError {
         /// Garage's words.
         message: String,
     },
+    /// The member passed the call on, and the node that it is about did not do it.
+    #[error("the node that {call} is about did not do it: {message}")]
+    Node {
+        /// The call.
+        call: &'static str,
+        /// Its words, or those of the member that could not reach it.
+        message: String,
+    },
     /// Any other refusal; 503 when a quorum is missing.
     #[error("Garage refused {call} with {status}: {message}")]
     Refused {
@@ -90,6 +98,8 @@ impl AdminError {
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::Conflict { .. } => false,
+            // It may have done it, and its answer was lost.
+            Self::Node { .. } => true,
         }
     }
 

@@ -239,6 +239,9 @@ impl History {
 pub struct Skipped {
     /// Nodes whose `ack` was set for them.
     pub ack_updated: Vec<NodeId>,
+    /// Nodes whose `sync` was set for them; only where data may be missing.
+    #[serde(default)]
+    pub sync_updated: Vec<NodeId>,
 }
 
 #[derive(Serialize)]
@@ -337,9 +340,22 @@ impl Client {
     /// # Errors
     /// When the member does not answer, or refuses: only one version is live, or `version` is not one of them.
     pub async fn skip_dead(&self, version: u64) -> Result<Skipped, AdminError> {
+        self.skip(version, false).await
+    }
+
+    /// Counts **all** nodes, live ones included, as having heard of `version` and as having all its data. What no remaining node
+    /// has is lost. Only ever by a person's word.
+    ///
+    /// # Errors
+    /// When the member does not answer, or refuses: only one version is live, or `version` is not one of them.
+    pub async fn allow_missing_data(&self, version: u64) -> Result<Skipped, AdminError> {
+        self.skip(version, true).await
+    }
+
+    async fn skip(&self, version: u64, allow_missing_data: bool) -> Result<Skipped, AdminError> {
         let body = Version {
             version,
-            allow_missing_data: Some(false),
+            allow_missing_data: Some(allow_missing_data),
         };
         self.tell("ClusterLayoutSkipDeadNodes", &body).await
     }

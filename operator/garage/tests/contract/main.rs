@@ -5,5 +5,6 @@
     reason = "what fails in a test shall fail the test"
 )]
 
+mod admin;
 mod files;
 mod support;
