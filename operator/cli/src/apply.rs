@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use crate::context::Context;
 use crate::control::client::Control;
+use crate::host::wait::{self, Goal};
 use crate::{OutputFormat, document_file, outcome};
 
 /// `hayloft plan` ends with it when there is something to do.
@@ -26,6 +27,9 @@ pub(crate) struct ApplyArgs {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
+    /// Return when all is as the document declares and data lies where it shall, and show how it goes until then
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +58,11 @@ pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> anyhow::Result<
     } else {
         control.apply(document).await?
     };
+    let asked_at = (context.clock)();
     outcome::show(context, &outcome);
+    if args.wait {
+        wait::until(context, &control, &Goal::Converged, asked_at).await?;
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod exec_child;
 mod garage_program;
 mod host;
 mod outcome;
+mod preview;
 mod push;
 mod signals;
 mod status;

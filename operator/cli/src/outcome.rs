@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::control::Outcome;
+use crate::preview;
 
 /// Shows what a request would do.
 pub(crate) fn show(context: &Context, outcome: &Outcome) {
@@ -24,6 +25,8 @@ fn render(outcome: &Outcome) -> String {
         waiting,
         notices: _,
         consequences,
+        preview,
+        unseen,
         applied: _,
     } = outcome;
     let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -33,6 +36,12 @@ fn render(outcome: &Outcome) -> String {
             lines.push(title.to_owned());
             lines.extend(what.iter().map(|line| format!("  {line}")));
         }
+    }
+    if let Some(preview) = preview {
+        lines.extend(preview::lines(preview));
+    }
+    if let Some(why) = unseen {
+        lines.push(format!("What would move cannot be said now: {why}"));
     }
     lines.push(closing(outcome).to_owned());
     lines.join("\n")

@@ -6,6 +6,7 @@ pub(crate) mod server;
 use std::fmt;
 
 use hayloft_api::HostName;
+use hayloft_api::status::Preview;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
@@ -25,6 +26,12 @@ pub(crate) struct Outcome {
     /// What a person should know before it is done, one sentence each.
     #[serde(default)]
     pub(crate) consequences: Vec<String>,
+    /// What the layout that follows from it would move.
+    #[serde(default)]
+    pub(crate) preview: Option<Preview>,
+    /// Why what it would move cannot be said now.
+    #[serde(default)]
+    pub(crate) unseen: Option<String>,
     /// Whether it is followed now.
     pub(crate) applied: bool,
 }

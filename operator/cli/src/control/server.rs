@@ -146,7 +146,14 @@ async fn ask(shared: Shared, body: &str, dry_run: bool) -> Response {
     hand_on(shared, Wanted::Document(Box::new(document)), dry_run).await
 }
 
-async fn host(State(shared): State<Shared>, Json(request): Json<HostRequest>) -> Response {
+async fn host(State(shared): State<Shared>, body: String) -> Response {
+    let request: HostRequest = match serde_json::from_str(&body) {
+        Ok(request) => request,
+        Err(error) => {
+            let text = format!("this `hayloft up` is of another version and does not know that: {error}");
+            return refuse(StatusCode::BAD_REQUEST, text);
+        }
+    };
     hand_on(shared, Wanted::Host(request.action), request.dry_run).await
 }
 

@@ -1,5 +1,6 @@
 //! One action: shown, confirmed, done, and waited for.
 
+use super::wait::{self, Goal};
 use super::{How, wanted};
 use crate::confirm;
 use crate::context::Context;
@@ -24,6 +25,7 @@ pub(super) async fn run(
         return Ok(());
     }
     if !forecast.is_something() && forecast.consequences.is_empty() {
+        // All is so already.
         return Ok(());
     }
     if !how.yes {
@@ -32,6 +34,10 @@ pub(super) async fn run(
     }
     request.dry_run = false;
     let outcome = control.host(&request).await?;
+    let asked_at = (context.clock)();
     outcome::tell_end(context, &outcome);
+    if how.wait {
+        wait::until(context, control, &Goal::of(&request.action), asked_at).await?;
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod list;
+pub(crate) mod wait;
 
 use std::path::PathBuf;
 

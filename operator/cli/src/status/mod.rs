@@ -1,11 +1,14 @@
 //! `hayloft status`.
 
+pub(crate) mod moves;
+mod news;
 pub(crate) mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hayloft_api::status::Status;
 
 use crate::OutputFormat;
 use crate::context::Context;
@@ -16,7 +19,9 @@ use crate::signals;
 const EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  hayloft status\n  hayloft status -o json | jq .layout")]
+#[command(
+    after_help = "Examples:\n  hayloft status\n  hayloft status --watch\n  hayloft status -o json | jq .layout"
+)]
 pub(crate) struct Args {
     /// The folder of the running `hayloft up` [default: ~/.local/share/hayloft]
     #[arg(long, value_name = "DIR")]
@@ -24,7 +29,7 @@ pub(crate) struct Args {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
-    /// Print again whenever something changes, until interrupted
+    /// Go on showing it as it changes, until interrupted: drawn anew on a terminal, elsewhere a line for each news
     #[arg(long)]
     watch: bool,
 }
@@ -40,13 +45,22 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             OutputFormat::Json => {
                 serde_json::to_string_pretty(&status).context("the state cannot be put in words")?
             }
-            OutputFormat::Text => table::render(&status, context.terminal.colour),
+            OutputFormat::Text => table::render(&status, context.terminal.colour, &context.time_zone),
         };
         if text != last {
-            if args.watch && context.terminal.stdout && args.output == OutputFormat::Text {
-                context.say(&format!("\x1b[2J\x1b[H{text}"));
-            } else {
-                context.say(&text);
+            let drawn = args.watch && context.terminal.stdout;
+            match args.output {
+                OutputFormat::Text if drawn => context.say(&format!("\x1b[2J\x1b[H{text}")),
+                OutputFormat::Text if !last.is_empty() => {
+                    let now = (context.clock)().to_zoned(context.time_zone.clone());
+                    let at = now.strftime("%H:%M:%S");
+                    for line in news::since(&last, &text) {
+                        context.say(&format!("{at}  {line}"));
+                    }
+                }
+                // One document a line is what programs can follow.
+                OutputFormat::Json if args.watch => context.say(&compact(&status)?),
+                OutputFormat::Text | OutputFormat::Json => context.say(&text),
             }
             last = text;
         }
@@ -58,4 +72,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             () = interrupts.next() => return Ok(()),
         }
     }
+}
+
+fn compact(status: &Status) -> anyhow::Result<String> {
+    serde_json::to_string(status).context("the state cannot be put in words")
 }

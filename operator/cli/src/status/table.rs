@@ -1,20 +1,27 @@
 //! The state of a cluster as a person reads it. A pure function of the state.
 
+use std::time::Duration;
+
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use hayloft_api::CacheName;
 use hayloft_api::agent::UnitState;
-use hayloft_api::status::{HostStatus, Phase, Reason, Status};
+use hayloft_api::document::Role;
+use hayloft_api::status::{HostStatus, HostWatch, Phase, Reason, Status};
+use jiff::tz::TimeZone;
 
+use super::moves;
 use crate::words;
 
-/// The whole text, without a line break at its end.
-pub(crate) fn render(status: &Status, colour: bool) -> String {
+/// So many events are shown; the JSON has all that are kept.
+const EVENTS: usize = 6;
+
+/// The whole text, without a line break at its end. Times are those of `zone`.
+pub(crate) fn render(status: &Status, colour: bool, zone: &TimeZone) -> String {
     let mut parts = vec![headline(status, colour), hosts(status, colour).to_string()];
     parts.push(facts(status));
-    if let Some(troubles) = troubles(status) {
-        parts.push(troubles);
-    }
+    parts.extend(troubles(status));
+    parts.extend(events(status, zone));
     parts.join("\n")
 }
 
@@ -110,13 +117,30 @@ fn state(host: &HostStatus) -> (String, bool) {
         UnitState::Failed { .. } => Some(format!("{} fails", unit.name)),
         UnitState::Starting { .. } | UnitState::Running { .. } | UnitState::Stopped => None,
     });
-    match (failing, host.agent, host.up, host.declared) {
+    let HostWatch {
+        leaving,
+        evicted,
+        away_seconds,
+        ..
+    } = &host.watch;
+    // A host without a role in the layout runs no Garage that others could reach.
+    let no_part = !host.in_layout && !host.roles.contains(&Role::Storage);
+    let (mut word, good) = match (failing, host.agent, host.up || no_part) {
+        _ if *evicted => ("put out".to_owned(), false),
         (Some(failing), ..) => (failing, false),
-        (None, false, ..) => ("no agent".to_owned(), false),
-        (None, true, false, _) => ("down".to_owned(), false),
-        (None, true, true, true) => ("up".to_owned(), true),
-        (None, true, true, false) => ("up, not declared".to_owned(), true),
+        (None, false, _) => ("no agent".to_owned(), false),
+        (None, true, false) => ("down".to_owned(), false),
+        (None, true, true) => ("up".to_owned(), true),
+    };
+    if let (Some(away), false) = (away_seconds, good) {
+        word.push_str(&format!(" for {}", words::duration(Duration::from_secs(*away))));
     }
+    if let Some(leaving) = leaving {
+        word.push_str(&format!(", {leaving}"));
+    } else if !host.declared {
+        word.push_str(", not declared");
+    }
+    (word, good)
 }
 
 fn facts(status: &Status) -> String {
@@ -144,6 +168,7 @@ fn facts(status: &Status) -> String {
             quorum.unwrap_or_default()
         )
     });
+    lines.extend(moves::lines(&status.moves));
     let used = space
         .used
         .map(|used| format!("{} in the bucket", words::bytes(used.0)));
@@ -168,7 +193,8 @@ fn facts(status: &Status) -> String {
     lines.join("\n")
 }
 
-fn troubles(status: &Status) -> Option<String> {
+/// What is not as it should be, with what to do, and what waits.
+pub(crate) fn troubles(status: &Status) -> Vec<String> {
     let mut lines: Vec<String> = status
         .conditions
         .iter()
@@ -193,14 +219,29 @@ fn troubles(status: &Status) -> Option<String> {
     }
     let mut seen = std::collections::BTreeSet::new();
     lines.retain(|line| seen.insert(line.clone()));
-    (!lines.is_empty()).then(|| lines.join("\n"))
+    lines
+}
+
+/// What happened last, newest at the end.
+fn events(status: &Status, zone: &TimeZone) -> Vec<String> {
+    let first = status.events.len().saturating_sub(EVENTS);
+    status
+        .events
+        .iter()
+        .skip(first)
+        .map(|event| {
+            let at = event.at.to_zoned(zone.clone());
+            format!("{}  {}", at.strftime("%H:%M:%S"), event.text)
+        })
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use hayloft_api::agent::{DiskReport, UnitReport};
-    use hayloft_api::document::Role;
-    use hayloft_api::status::{Condition, ConditionType, GatewayStatus, LayoutStatus, SpaceStatus, Waiting};
+    use hayloft_api::status::{
+        Condition, ConditionType, Event, EventKind, GatewayStatus, LayoutStatus, SpaceStatus, Waiting,
+    };
     use hayloft_api::{Bytes, NodeId};
 
     use super::*;
@@ -237,11 +278,11 @@ mod tests {
             } else {
                 vec![unit("garage")]
             },
-            watch: hayloft_api::status::HostWatch::default(),
+            watch: HostWatch::default(),
         }
     }
 
-    fn status() -> Status {
+    pub(crate) fn status() -> Status {
         Status {
             cluster: "laptop".parse().unwrap(),
             observed_at: "2026-11-22T12:00:00Z".parse().unwrap(),
@@ -275,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_cluster_where_all_is_well() {
-        insta::assert_snapshot!(render(&status(), false));
+        insta::assert_snapshot!(render(&status(), false, &TimeZone::UTC));
     }
 
     #[test]
@@ -302,12 +343,28 @@ mod tests {
             what: "remove host-3 from the layout".into(),
             waits_for: "host-2".into(),
         });
-        insta::assert_snapshot!(render(&status, false));
+        insta::assert_snapshot!(render(&status, false, &TimeZone::UTC));
     }
 
     #[test]
     fn colour_is_there_when_it_is_welcome_and_only_then() {
-        assert!(render(&status(), true).contains("\u{1b}["));
-        assert!(!render(&status(), false).contains('\u{1b}'));
+        assert!(render(&status(), true, &TimeZone::UTC).contains("\u{1b}["));
+        assert!(!render(&status(), false, &TimeZone::UTC).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_host_that_joins_and_one_that_leaves() {
+        let mut status = status();
+        status.phase = Phase::Converging;
+        status.moves.push(moves::tests::join());
+        status.hosts[1].watch.leaving = Some("drained".into());
+        status.hosts[2].up = false;
+        status.hosts[2].watch.away_seconds = Some(400);
+        status.events.push(Event {
+            at: status.observed_at,
+            kind: EventKind::Move,
+            text: "layout version 2 is applied".into(),
+        });
+        insta::assert_snapshot!(render(&status, false, &TimeZone::UTC));
     }
 }

@@ -74,8 +74,11 @@ impl Running {
         if applied {
             self.store.apply(&new).await?;
             document::copy(&new, &self.folder)?;
-            self.hosts.start(&new).await?;
             self.document.send_replace(new);
+            // Hosts that are new get their agents at once; what fails is told and tried again.
+            for line in self.tidy().await {
+                context.note(&line);
+            }
             context.note(&format!(
                 "A document was applied: {}",
                 words::count(changes.len(), "change")
@@ -86,8 +89,8 @@ impl Running {
             steps,
             waiting,
             notices,
-            consequences: Vec::new(),
             applied,
+            ..Outcome::default()
         })
     }
 

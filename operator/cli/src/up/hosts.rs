@@ -12,14 +12,16 @@ use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::Spawner;
 use hayloft_agent::launch::{Places, Program};
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock, StartError};
-use hayloft_api::agent::HostReport;
+use hayloft_api::agent::{HostReport, UnitState};
 use hayloft_api::{Document, HostName};
 use hayloft_coordinator::AgentLink;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::folder::Folder;
+use super::retire;
 use super::sockets::Sockets;
 use crate::garage_program::GarageProgram;
 
@@ -55,6 +57,7 @@ pub(crate) struct Hosts {
     agents: BTreeMap<HostName, AgentHandle>,
     links: watch::Sender<BTreeMap<HostName, AgentLink>>,
     reports: watch::Sender<Reports>,
+    gatherers: BTreeMap<HostName, JoinHandle<()>>,
 }
 
 /// What the hosts need of the outside.
@@ -94,6 +97,7 @@ impl Hosts {
             agents: BTreeMap::new(),
             links: watch::Sender::new(BTreeMap::new()),
             reports: watch::Sender::new(BTreeMap::new()),
+            gatherers: BTreeMap::new(),
         }
     }
 
@@ -171,18 +175,65 @@ impl Hosts {
         Agent::start(config, driver).await.map_err(HostError::Agent)
     }
 
+    /// Stops the agents of hosts that are no longer declared and have nothing left, by their own disks, and removes
+    /// their folders. Gives a line for each.
+    pub(crate) async fn retire(&mut self, document: &Document) -> Vec<String> {
+        let idle = |name: &&HostName| {
+            let agent = &self.agents[*name];
+            let told = agent.desired.borrow();
+            document.host(name).is_none()
+                && told.as_ref().is_some_and(|told| told.garage.is_none())
+                && agent
+                    .report
+                    .borrow()
+                    .units
+                    .iter()
+                    .all(|unit| matches!(unit.state, UnitState::Stopped | UnitState::Failed { .. }))
+        };
+        let names: Vec<HostName> = self.agents.keys().filter(idle).cloned().collect();
+        let mut news = Vec::new();
+        for name in names {
+            let dir = self.folder.host(&name);
+            let look = move || retire::holds_nothing(&dir);
+            if !matches!(tokio::task::spawn_blocking(look).await, Ok(Ok(true))) {
+                continue;
+            }
+            let Some(agent) = self.agents.remove(&name) else {
+                continue;
+            };
+            self.links.send_modify(|links| drop(links.remove(&name)));
+            agent.stop().await;
+            if let Some(task) = self.gatherers.remove(&name) {
+                // It ends with the agent: after that nothing puts the report back.
+                let _ = task.await;
+            }
+            self.reports.send_modify(|reports| drop(reports.remove(&name)));
+            let hosts = self.folder.hosts();
+            let folder = name.to_string();
+            let removed = tokio::task::spawn_blocking(move || retire::remove(&hosts, &folder)).await;
+            news.push(match removed {
+                Ok(Ok(())) => format!("{name}: it holds nothing any more; its folder is removed"),
+                Ok(Err(error)) => format!("{name}: its folder cannot be removed: {error}"),
+                Err(error) => format!("{name}: its folder cannot be removed: {error}"),
+            });
+        }
+        news
+    }
+
     /// Copies one host's reports into the map of all.
-    fn gather(&self, name: HostName, mut report: watch::Receiver<HostReport>) {
+    fn gather(&mut self, name: HostName, mut report: watch::Receiver<HostReport>) {
         let reports = self.reports.clone();
-        tokio::spawn(async move {
+        let host = name.clone();
+        let task = tokio::spawn(async move {
             loop {
                 let latest = report.borrow_and_update().clone();
-                reports.send_modify(|all| drop(all.insert(name.clone(), latest)));
+                reports.send_modify(|all| drop(all.insert(host.clone(), latest)));
                 if report.changed().await.is_err() {
                     return;
                 }
             }
         });
+        self.gatherers.insert(name, task);
     }
 
     fn config(&mut self, host: HostName, gateway: Option<SocketAddr>) -> io::Result<AgentConfig> {

@@ -11,6 +11,7 @@ pub(crate) mod metrics;
 mod news;
 mod progress;
 mod ready;
+mod retire;
 mod run;
 mod sockets;
 mod source;
@@ -153,6 +154,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         random: StdRng::from_seed(context.seed()),
         clock: hayloft_agent::Clock::from(context.clock.clone()),
     };
+    retire::remove_left_over(&folder.hosts());
     let mut hosts = Hosts::new(outfit);
     hosts.start(&chosen.document).await?;
     let (document, followed) = watch::channel(chosen.document);
@@ -187,6 +189,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         status,
         requests,
         server,
+        unstarted: None,
         _metrics: metrics,
         _locked: locked,
     };

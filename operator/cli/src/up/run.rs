@@ -26,6 +26,8 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// Before it is ready, and after a change, the gateway is asked so often.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Hosts that could not start are tried again, and those that retired are cleaned up, so often.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
 /// A stop that takes longer leaves the rest to the kernel, which kills our children when we go.
 const STOPPED_WITHIN: Duration = Duration::from_millis(9500);
 
@@ -41,6 +43,8 @@ pub(super) struct Running {
     pub(super) status: watch::Sender<Option<Status>>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) server: Server,
+    /// Why an agent could not start, as it was last told.
+    pub(super) unstarted: Option<String>,
     pub(super) _metrics: Option<metrics::Server>,
     pub(super) _locked: LockedFolder,
 }
@@ -80,6 +84,8 @@ impl Running {
         let mut status = self.coordinator.status();
         let mut ask = tokio::time::interval(ASK_EVERY);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tidy = tokio::time::interval(TIDY_EVERY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = Some(Progress::new(context));
         let mut view = View {
             began: Instant::now(),
@@ -113,6 +119,11 @@ impl Running {
                     if self.answer(request, context).await {
                         // The first cache may be another one.
                         view.ready = None;
+                    }
+                }
+                _ = tidy.tick() => {
+                    for line in self.tidy().await {
+                        context.note(&line);
                     }
                 }
                 _ = ask.tick(), if view.ready.is_none() => self.probe(&mut view, context).await,
@@ -190,6 +201,23 @@ impl Running {
             }
             Err(problem) => view.last_problem = Some(format!("{:#}", anyhow::Error::from(problem))),
         }
+    }
+
+    /// Starts agents that could not start before, and ends those of hosts that have nothing left. Gives what is news.
+    pub(super) async fn tidy(&mut self) -> Vec<String> {
+        let document = self.document.borrow().clone();
+        let mut news = self.hosts.retire(&document).await;
+        let failed = self
+            .hosts
+            .start(&document)
+            .await
+            .err()
+            .map(|error| format!("{:#}", anyhow::Error::from(error)));
+        if failed != self.unstarted {
+            news.extend(failed.clone());
+            self.unstarted = failed;
+        }
+        news
     }
 
     /// Brings the files for programs up to date when processes are others now.
