@@ -62,6 +62,44 @@ fn the_commands_are_described_as_they_are() {
     );
 }
 
+/// Replaces what stands between two marks of a page, when pages are renewed; then holds the page to it.
+#[expect(clippy::disallowed_methods, reason = "the test run's own configuration")]
+fn hold_part(page: &str, mark: &str, wanted: &str) {
+    let path = docs().join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (
+        format!("<!-- {mark}: begin -->\n"),
+        format!("<!-- {mark}: end -->"),
+    );
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (found, after) = rest.split_once(&end).unwrap();
+    if std::env::var_os("HAYLOFT_BLESS").is_some() {
+        if found != wanted {
+            fs::write(&path, [before, &begin, wanted, &end, after].concat()).unwrap();
+        }
+        return;
+    }
+    assert!(
+        found == wanted,
+        "docs/{page} is not what the program says: run this test with HAYLOFT_BLESS=1 and commit the page"
+    );
+}
+
+#[test]
+fn every_condition_is_described_as_it_is() {
+    use hayloft_api::status::{ConditionType, Reason};
+    let mut text = String::from("\n| condition | holds when | when it does not |\n|---|---|---|\n");
+    for kind in ConditionType::ALL {
+        writeln!(text, "| `{kind:?}` | {} | {} |", kind.meaning(), kind.remedy()).unwrap();
+    }
+    text.push_str("\n| reason | means |\n|---|---|\n");
+    for reason in Reason::ALL {
+        writeln!(text, "| `{reason:?}` | {} |", reason.meaning()).unwrap();
+    }
+    text.push('\n');
+    hold_part("rebalancing.md", "conditions", &text);
+}
+
 /// The blocks of a page in that language.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(docs().join(page)).unwrap();

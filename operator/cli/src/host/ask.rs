@@ -1,5 +1,7 @@
 //! One action: shown, confirmed, done, and waited for.
 
+use jiff::Timestamp;
+
 use super::wait::{self, Goal};
 use super::{How, wanted};
 use crate::confirm;
@@ -24,9 +26,9 @@ pub(super) async fn run(
     if how.dry_run {
         return Ok(());
     }
-    if !forecast.is_something() && forecast.consequences.is_empty() {
-        // All is so already.
-        return Ok(());
+    if forecast.changes.is_empty() && forecast.consequences.is_empty() {
+        // It was asked for before.
+        return finish(context, control, &request.action, how, (context.clock)()).await;
     }
     if !how.yes {
         let question = format!("Shall Hayloft {}?", request.action);
@@ -36,8 +38,19 @@ pub(super) async fn run(
     let outcome = control.host(&request).await?;
     let asked_at = (context.clock)();
     outcome::tell_end(context, &outcome);
+    finish(context, control, &request.action, how, asked_at).await
+}
+
+/// Waits, where that is asked for.
+async fn finish(
+    context: &Context,
+    control: &Control,
+    action: &HostAction,
+    how: How,
+    since: Timestamp,
+) -> anyhow::Result<()> {
     if how.wait {
-        wait::until(context, control, &Goal::of(&request.action), asked_at).await?;
+        wait::until(context, control, &Goal::of(action), since).await?;
     }
     Ok(())
 }

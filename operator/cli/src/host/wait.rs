@@ -46,7 +46,11 @@ impl Goal {
     /// Whether it is reached, by a state that was observed after it was asked for.
     fn is_reached(&self, status: &Status) -> bool {
         let holds = |kind| status.condition(kind).is_some_and(|condition| condition.status);
-        let at_rest = status.moves.is_empty() && holds(ConditionType::LayoutSettled);
+        // That nothing moves is not enough: data must be proven to lie where it shall.
+        let at_rest = status.moves.is_empty()
+            && holds(ConditionType::LayoutSettled)
+            && holds(ConditionType::Placed)
+            && holds(ConditionType::Emptied);
         let host = |name: &HostName| status.hosts.iter().find(|host| host.name == *name);
         let holds_nothing =
             |host: &HostStatus| !host.in_layout && host.watch.blocks.is_none_or(|blocks| blocks == 0);
@@ -157,13 +161,19 @@ mod tests {
     use crate::status::table::tests::status;
 
     fn settled(mut status: Status, holds: bool) -> Status {
-        status.conditions.push(hayloft_api::status::Condition {
-            kind: ConditionType::LayoutSettled,
-            status: holds,
-            reason: hayloft_api::status::Reason::AsDeclared,
-            message: String::new(),
-            since: status.observed_at,
-        });
+        for kind in [
+            ConditionType::LayoutSettled,
+            ConditionType::Placed,
+            ConditionType::Emptied,
+        ] {
+            status.conditions.push(hayloft_api::status::Condition {
+                kind,
+                status: holds,
+                reason: hayloft_api::status::Reason::AsDeclared,
+                message: String::new(),
+                since: status.observed_at,
+            });
+        }
         status
     }
 

@@ -37,7 +37,11 @@ impl Running {
             answer,
         } = request;
         let outcome = match wanted {
-            Wanted::Document(document) => self.consider(*document, Source::Person, dry_run, context).await,
+            Wanted::Document(document) => {
+                let said = "A document was applied";
+                self.consider(*document, (Source::Person, said), dry_run, context)
+                    .await
+            }
             Wanted::Host(action) => self.about_hosts(action, dry_run, context).await,
         };
         let applied = outcome.as_ref().is_ok_and(|outcome| outcome.applied);
@@ -50,7 +54,7 @@ impl Running {
     async fn consider(
         &mut self,
         new: Document,
-        source: Source,
+        (source, said): (Source, &str),
         dry_run: bool,
         context: &Context,
     ) -> anyhow::Result<Outcome> {
@@ -79,10 +83,7 @@ impl Running {
             for line in self.tidy().await {
                 context.note(&line);
             }
-            context.note(&format!(
-                "A document was applied: {}",
-                words::count(changes.len(), "change")
-            ));
+            context.note(&format!("{said}: {}", words::count(changes.len(), "change")));
         }
         Ok(Outcome {
             changes,
@@ -122,7 +123,9 @@ impl Running {
                 anyhow::bail!("this cannot be done yet")
             }
         };
-        self.consider(edited, Source::BuiltIn, dry_run, context).await
+        let said = format!("Asked to {action}");
+        self.consider(edited, (Source::BuiltIn, &said), dry_run, context)
+            .await
     }
 
     /// Refuses to edit what a person keeps.
