@@ -1,11 +1,16 @@
 //! The second judge. It knows nothing of how plans are made, and reads the facts by itself.
 
+mod facts;
+mod hosts;
+mod layout;
+mod moves;
+
 use std::collections::BTreeSet;
 
-use hayloft_api::document::Role;
-use hayloft_api::{Bytes, Document, HostName, NodeId};
+use hayloft_api::{Bytes, Document, HostName};
 
-use crate::{NodeRole, Plan, RoleChange, Snapshot, Staged, Step};
+use crate::{Drift, Leadership, Plan, Snapshot, Step};
+use facts::Facts;
 
 /// A rule that a plan, or what Garage makes of it, would break.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,12 +66,88 @@ pub enum Objection {
     /// Somebody who has a role would be skipped.
     #[error("the plan skips nodes that are down while {0} is one of them and has a role")]
     SkipsHolder(String),
-    /// More than one removal.
-    #[error("the plan takes the roles of {0} hosts at once")]
+    /// More than one removal of hosts that are up.
+    #[error("the plan takes the roles of {0} live hosts at once")]
     SeveralRemovals(usize),
-    /// A removal after another whose data is not proven to lie elsewhere.
-    #[error("the plan takes a role while the data of {0}, which left before, is not proven to lie elsewhere")]
-    RemovalUnproven(HostName),
+    /// A host that is up and one that is down would go together.
+    #[error("the plan takes the roles of live and dead hosts at once")]
+    MixedRemovals,
+    /// A removal while the data of an earlier version is not placed.
+    #[error("the plan takes a role while the data of layout version {0} is not placed")]
+    RemovalUnproven(u64),
+    /// A host that is down loses its role, and nobody put it out.
+    #[error("the plan takes the role of {0}, which is down and was not put out")]
+    RemovesAbsent(String),
+    /// More versions would be on their way than may be.
+    #[error("the plan changes the layout while the data of {0} versions is on its way")]
+    TooManyUnplaced(usize),
+    /// Members have different layouts.
+    #[error("the plan changes the layout while that of {0} is another one")]
+    Disagreement(HostName),
+    /// Members do not differ, and the plan heals them.
+    #[error("the plan heals a split history, and members agree")]
+    NoSplit,
+    /// A member that may have applied a version is not waited for.
+    #[error("the plan changes the layout while {0} may just be applying another version")]
+    Unanswered(HostName),
+    /// Somebody else leads.
+    #[error("the plan acts, and this coordinator does not lead")]
+    NotLeading,
+    /// An evicted node would get a role.
+    #[error("the plan gives a role to {0}, which is evicted")]
+    LetsIn(String),
+    /// A host would be put out that is not dead, and no person asked for it.
+    #[error("the plan puts out {0}, which nobody asked for and which is not seen to be dead")]
+    PutsOut(HostName),
+    /// A rule would put out several hosts.
+    #[error("the plan puts out {0} hosts that nobody named")]
+    PutsOutSeveral(usize),
+    /// Data would be given up that no person gave up.
+    #[error("the plan gives up what {0} held, and no person named it")]
+    GivesUp(String),
+    /// A version would be settled by force that is not stuck.
+    #[error("the plan gives up data for version {0}, which is not the one that is stuck")]
+    NotStuck(u64),
+    /// A host's blocks would be deleted while some are there, or nobody looked.
+    #[error("the plan deletes the data of {0}, whose own disk does not say that it is empty")]
+    ErasesBlocks(HostName),
+    /// A host would forget its node while data is not placed.
+    #[error("the plan makes {0} forget its node while data is on its way")]
+    ForgetsTooEarly(HostName),
+    /// A Garage that must not run.
+    #[error("the plan starts a Garage on {0} that must not be used")]
+    StartsUnfit(HostName),
+    /// An empty disk would be taken for a replaced one.
+    #[error("the plan accepts an empty data disk on {0}, and no person said that it was replaced")]
+    AcceptsLoss(HostName),
+    /// The queue of a node that others need would be cleared.
+    #[error("the plan clears the queue of {0}, which gives data to others")]
+    ClearsGiver(String),
+    /// Something would be done for a version that did not settle.
+    #[error("the plan looks after the data of version {0}, which did not settle")]
+    Unsettled(u64),
+    /// Blocks would move faster than declared.
+    #[error(
+        "the plan moves blocks with {workers} workers at tranquility {tranquility}, against the document"
+    )]
+    TooFast {
+        /// Workers.
+        workers: u8,
+        /// Their rest.
+        tranquility: u32,
+    },
+    /// A copy would lie where the original does.
+    #[error("the plan keeps the snapshot of {0} on itself")]
+    KeepsOnItself(HostName),
+    /// Secrets would be renewed for nobody, or not for all.
+    #[error("the plan renews secrets for others than those who were put out")]
+    RenewsForOthers,
+    /// A limit that nobody declared.
+    #[error("the plan limits the bucket, and the document does not")]
+    WrongQuota,
+    /// A number of copies that quorums do not work with.
+    #[error("{0} copies are neither 1 nor 3 nor 5")]
+    WrongFactor(u8),
     /// A declared host loses its role.
     #[error("the plan takes the role of {0}, which is declared to hold data")]
     RemovesDeclared(HostName),
@@ -119,56 +200,24 @@ pub enum Objection {
 /// Judges a plan; nothing to object to is an empty list.
 pub fn check(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Objection> {
     let mut objections = Vec::new();
-    let mut versions = 0;
-    let mut writers = BTreeSet::new();
-    for planned in &plan.steps {
-        match &planned.step {
-            Step::ChangeLayout {
-                through,
-                version,
-                roles,
-                zone_redundancy,
-            } => {
-                versions += 1;
-                writers.insert(through.clone());
-                let change = Staged {
-                    roles: roles.clone(),
-                    zone_redundancy: zone_redundancy.map(Some),
-                };
-                layout(document, snapshot, *version, &change, &mut objections);
-            }
-            Step::RevertStaging { through } => {
-                writers.insert(through.clone());
-                let staged = snapshot.cluster.as_ref().map(|cluster| &cluster.layout.staged);
-                let ours = snapshot.staged_by_us.as_ref();
-                if !staged.is_some_and(|staged| ours.is_some_and(|ours| staged.is_within(ours))) {
-                    objections.push(Objection::RevertsForeign);
-                }
-            }
-            Step::SkipGone { through, .. } => {
-                writers.insert(through.clone());
-                skip(snapshot, &mut objections);
-            }
-            Step::EnsureKey { through } | Step::EnsureBucket { through } | Step::AllowKey { through } => {
-                writers.insert(through.clone());
-            }
-            Step::Desire { host, plan } => {
-                if plan.garage.is_none() && holds_data(snapshot, host) {
-                    objections.push(Objection::StopsHolder(host.clone()));
-                }
-                let access = snapshot
-                    .cluster
-                    .as_ref()
-                    .and_then(|cluster| cluster.access.as_ref());
-                let bucket = snapshot.bucket_made || access.is_some_and(crate::Access::ready);
-                if plan.gateway.is_some() && !bucket {
-                    objections.push(Objection::GatewayTooEarly(host.clone()));
-                }
-            }
-            _ => {}
-        }
+    let facts = Facts { document, snapshot };
+    if snapshot.leadership != Leadership::Leading && !plan.steps.is_empty() {
+        objections.push(Objection::NotLeading);
     }
-    several_gateways(snapshot, plan, &mut objections);
+    let factor = document.spec.garage.replication_factor;
+    if !matches!(factor, 1 | 3 | 5) {
+        objections.push(Objection::WrongFactor(factor));
+    }
+    let mut writers = BTreeSet::new();
+    let mut versions = 0;
+    for planned in &plan.steps {
+        let step = &planned.step;
+        writers.extend(writer(step).cloned());
+        versions += usize::from(matches!(step, Step::ChangeLayout { .. } | Step::HealSplit { .. }));
+        judge(facts, step, &mut objections);
+    }
+    hosts::evictions(facts, plan, &mut objections);
+    hosts::several_gateways(snapshot, plan, &mut objections);
     if versions > 1 {
         objections.push(Objection::SeveralVersions(versions));
     }
@@ -178,159 +227,66 @@ pub fn check(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Objec
     objections
 }
 
-/// One gateway writes to the bucket: whoever is told to be it must be the only one that is told so.
-fn several_gateways(snapshot: &Snapshot, plan: &Plan, objections: &mut Vec<Objection>) {
-    let mut serving: BTreeSet<HostName> = snapshot
-        .hosts
-        .iter()
-        .filter(|(_, facts)| facts.agent)
-        .filter(|(_, facts)| facts.told.as_ref().is_some_and(|told| told.gateway.is_some()))
-        .map(|(host, _)| host.clone())
-        .collect();
-    let mut starts = false;
-    for planned in &plan.steps {
-        if let Step::Desire { host, plan } = &planned.step {
-            if plan.gateway.is_some() {
-                starts = true;
-                serving.insert(host.clone());
-            } else {
-                serving.remove(host);
-            }
+fn judge(facts: Facts<'_>, step: &Step, objections: &mut Vec<Objection>) {
+    match step {
+        Step::ChangeLayout {
+            version,
+            roles,
+            zone_redundancy,
+            through,
+        } => layout::change(facts, through, *version, roles, *zone_redundancy, objections),
+        Step::HealSplit { version, through } => layout::heal(facts, through, *version, objections),
+        Step::RevertStaging { .. } => layout::revert(facts, objections),
+        Step::SkipGone { version, .. } => layout::skip(facts, *version, objections),
+        Step::AllowMissing { version, hosts, .. } => {
+            layout::allow_missing(facts, *version, hosts, objections)
         }
-    }
-    if starts && serving.len() > 1 {
-        objections.push(Objection::SeveralGateways(serving));
+        Step::Desire { host, plan } => hosts::desire(facts, host, plan, objections),
+        Step::QuickenReceivers { version, nodes, .. } => moves::quicken(facts, *version, nodes, objections),
+        Step::Compare { version } => moves::compare(facts, *version, objections),
+        Step::SetResync { setting, .. } => moves::pace(facts, *setting, objections),
+        Step::KeepSnapshot { of, on } if of == on => objections.push(Objection::KeepsOnItself(of.clone())),
+        Step::RotateSecrets { known_to } if *known_to != facts.snapshot.secrets.known_to => {
+            objections.push(Objection::RenewsForOthers);
+        }
+        Step::Mend {
+            drift: Drift::Quota { shall },
+            ..
+        } if *shall != facts.document.spec.garage.quota => objections.push(Objection::WrongQuota),
+        Step::Connect { .. }
+        | Step::Evict { .. }
+        | Step::LaunchRepair { .. }
+        | Step::RotateSecrets { .. }
+        | Step::KeepSnapshot { .. }
+        | Step::Mend { .. }
+        | Step::RenewAdminToken { .. }
+        | Step::EnsureKey { .. }
+        | Step::EnsureBucket { .. }
+        | Step::AllowKey { .. } => {}
     }
 }
 
-/// Whether a host has a role, may have one, or had one and nobody proved that its data lies elsewhere.
-fn holds_data(snapshot: &Snapshot, host: &HostName) -> bool {
-    snapshot.hosts.get(host).is_some_and(|facts| {
-        let role = facts.id.is_some_and(|id| {
-            snapshot
-                .cluster
-                .as_ref()
-                .is_some_and(|cluster| cluster.layout.roles.contains_key(&id))
-        });
-        let unknown =
-            snapshot.cluster.is_none() && facts.report.as_ref().is_some_and(|report| report.garage_runs);
-        role || unknown || facts.left.is_some()
-    })
-}
-
-/// Garage skips everyone who is down: nobody who has a role may be.
-fn skip(snapshot: &Snapshot, objections: &mut Vec<Objection>) {
-    let Some(cluster) = &snapshot.cluster else {
-        objections.push(Objection::Blind);
-        return;
-    };
-    for id in cluster.layout.roles.keys() {
-        if !cluster.nodes.get(id).is_some_and(|node| node.up) {
-            objections.push(Objection::SkipsHolder(id.short()));
-        }
-    }
-}
-
-fn layout(
-    document: &Document,
-    snapshot: &Snapshot,
-    version: u64,
-    change: &Staged,
-    objections: &mut Vec<Objection>,
-) {
-    let Some(cluster) = &snapshot.cluster else {
-        objections.push(Objection::Blind);
-        return;
-    };
-    let current = &cluster.layout;
-    if version != current.version + 1 {
-        objections.push(Objection::WrongVersion {
-            planned: version,
-            next: current.version + 1,
-        });
-    }
-    if !current.staged.is_empty() {
-        objections.push(Objection::ForeignStaging);
-    }
-    let host = |id: NodeId| {
-        snapshot
-            .hosts
-            .iter()
-            .find(|(_, facts)| facts.id == Some(id))
-            .map(|(name, _)| name)
-    };
-    let name = |id: NodeId| host(id).map_or_else(|| id.short(), ToString::to_string);
-    let up = |id: &NodeId| cluster.nodes.get(id).is_some_and(|node| node.up);
-    let removed = |id: &NodeId| change.roles.get(id) == Some(&RoleChange::Remove);
-    let removes_all_down =
-        current.roles.keys().any(|id| !up(id)) && current.roles.keys().filter(|id| !up(id)).all(removed);
-    if current.version > 0 && !current.settled && !removes_all_down {
-        objections.push(Objection::InFlight(current.version));
-    }
-    for id in current.roles.keys().filter(|id| !up(id) && !removed(id)) {
-        objections.push(Objection::HolderDown(name(*id)));
-    }
-    let mut after: Vec<&NodeRole> = Vec::new();
-    for (id, role) in &current.roles {
-        if !change.roles.contains_key(id) {
-            after.push(role);
-        }
-    }
-    let mut removals = 0;
-    for (id, change) in &change.roles {
-        match change {
-            RoleChange::Assign(role) => {
-                after.push(role);
-                if !up(id) {
-                    objections.push(Objection::JoinerDown(name(*id)));
-                }
-            }
-            RoleChange::Remove => {
-                removals += 1;
-                if !up(id) && document.spec.garage.replication_factor == 1 {
-                    objections.push(Objection::LosesOnlyCopy);
-                }
-                let declared = host(*id).and_then(|host| document.host(host));
-                if let Some(spec) = declared
-                    && spec.has(Role::Storage)
-                    && spec.state.is_active()
-                {
-                    objections.push(Objection::RemovesDeclared(spec.name.clone()));
-                }
-                // Of a lost disk nothing more is lost by making its copies anew, while those who left before still
-                // offer what they hold.
-                let renewed = !up(id) && snapshot.hosts.values().any(|facts| facts.former.contains(id));
-                let offers = |id: NodeId| current.roles.contains_key(&id) || (renewed && up(&id));
-                let earlier = snapshot
-                    .hosts
-                    .iter()
-                    .find(|(_, facts)| facts.left.is_some() && !facts.id.is_some_and(offers));
-                if let Some((earlier, _)) = earlier {
-                    objections.push(Objection::RemovalUnproven(earlier.clone()));
-                }
-            }
-        }
-    }
-    if removals > 1 {
-        objections.push(Objection::SeveralRemovals(removals));
-    }
-    after.retain(|role| role.capacity.is_some());
-    let garage = &document.spec.garage;
-    if after.len() < usize::from(garage.replication_factor) {
-        objections.push(Objection::TooFewHosts {
-            have: after.len(),
-            need: garage.replication_factor,
-        });
-    }
-    let zones: BTreeSet<&str> = after.iter().map(|role| role.zone.as_str()).collect();
-    let need = match change.zone_redundancy {
-        Some(Some(zones)) => zones,
-        _ => current.zone_redundancy.unwrap_or(garage.zones()),
-    };
-    if zones.len() < usize::from(need) {
-        objections.push(Objection::TooFewZones {
-            have: zones.len(),
-            need,
-        });
+/// The member that a step writes layouts, buckets, keys or tokens through.
+fn writer(step: &Step) -> Option<&HostName> {
+    match step {
+        Step::ChangeLayout { through, .. }
+        | Step::HealSplit { through, .. }
+        | Step::RevertStaging { through }
+        | Step::SkipGone { through, .. }
+        | Step::AllowMissing { through, .. }
+        | Step::EnsureKey { through }
+        | Step::EnsureBucket { through }
+        | Step::AllowKey { through }
+        | Step::Mend { through, .. }
+        | Step::RenewAdminToken { through } => Some(through),
+        Step::Desire { .. }
+        | Step::Connect { .. }
+        | Step::QuickenReceivers { .. }
+        | Step::LaunchRepair { .. }
+        | Step::Compare { .. }
+        | Step::SetResync { .. }
+        | Step::Evict { .. }
+        | Step::RotateSecrets { .. }
+        | Step::KeepSnapshot { .. } => None,
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use hayloft_api::agent::Peer;
 use hayloft_api::document::{HostSpec, Role};
 use hayloft_api::{Document, HostName, NodeId};
+use jiff::Timestamp;
 
-use crate::{ClusterFacts, HostFacts, NodeRole, ReportFacts, Snapshot};
+use crate::{AskedFor, ClusterFacts, HostFacts, MoveFacts, NodeRole, ReportFacts, Snapshot};
 
 /// Why no plan can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,7 @@ pub struct Input<'a> {
     pub snapshot: &'a Snapshot,
     /// Declared, reporting and remembered hosts.
     pub members: BTreeMap<&'a HostName, Member<'a>>,
+    by_id: BTreeMap<NodeId, &'a HostName>,
 }
 
 /// One host: what is declared of it and what is known.
@@ -48,6 +50,8 @@ pub struct Member<'a> {
     pub role: Option<&'a NodeRole>,
     /// Whether the asked member is connected to its Garage (or is its Garage).
     pub up: bool,
+    /// Whether its node was evicted.
+    pub barred: bool,
 }
 
 impl<'a> Member<'a> {
@@ -66,14 +70,34 @@ impl<'a> Member<'a> {
         self.spec.is_some_and(|spec| spec.has(role))
     }
 
-    /// Whether the document wants data on it.
+    /// Whether data is wanted on it: by the document, and no person asked it to go.
     pub fn shall_store(&self) -> bool {
-        self.has(Role::Storage) && self.spec.is_some_and(|spec| spec.state.is_active())
+        let goes = matches!(
+            self.asked(),
+            Some(AskedFor::Drain | AskedFor::Remove | AskedFor::Evict)
+        );
+        self.has(Role::Storage) && self.spec.is_some_and(|spec| spec.state.is_active()) && !goes
     }
 
-    /// Whether it runs Garage: it is declared to, or still holds data from when it was.
+    /// What a person asked of it.
+    pub fn asked(&self) -> Option<AskedFor> {
+        self.facts.and_then(|facts| facts.asked).map(|asked| asked.what)
+    }
+
+    /// Whether it runs Garage: data is wanted on it, or it still holds some from when it was.
     pub fn keeps_garage(&self) -> bool {
-        self.has(Role::Storage) || self.role.is_some() || self.facts.is_some_and(|facts| facts.left.is_some())
+        let left = self.facts.is_some_and(|facts| facts.left.is_some());
+        (self.shall_store() || self.role.is_some() || left) && (!self.barred || self.role.is_some())
+    }
+
+    /// When its Garage last started.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.report().and_then(|report| report.garage_started)
+    }
+
+    /// Whether its agent can be talked to and its Garage runs.
+    pub fn runs(&self) -> bool {
+        self.facts.is_some_and(|facts| facts.agent) && self.report().is_some_and(|report| report.garage_runs)
     }
 
     /// Whether its gateway runs, or may be started any moment, as far as is known. A host whose agent cannot be talked
@@ -89,8 +113,21 @@ impl<'a> Member<'a> {
     pub fn peer(&self) -> Option<Peer> {
         Some(Peer {
             id: self.id()?,
-            addr: self.report()?.rpc_addr.clone(),
+            addr: self.reached_at(&self.report()?.rpc_addr),
         })
+    }
+
+    /// Where others reach what its agent says is at `addr`. An agent that listens everywhere does not know its host's
+    /// public address; the document may.
+    pub fn reached_at(&self, addr: &str) -> String {
+        let everywhere = ["0.0.0.0:", "[::]:", ":::"]
+            .iter()
+            .find_map(|any| addr.strip_prefix(any));
+        match (everywhere, self.spec.and_then(|spec| spec.address.as_ref())) {
+            (Some(port), Some(address)) if address.contains(':') => format!("[{address}]:{port}"),
+            (Some(port), Some(address)) => format!("{address}:{port}"),
+            _ => addr.to_owned(),
+        }
     }
 }
 
@@ -100,9 +137,28 @@ impl<'a> Input<'a> {
         self.snapshot.cluster.as_ref()
     }
 
+    /// Moves that are not placed, oldest first.
+    pub fn unplaced(&self) -> impl Iterator<Item = &'a MoveFacts> {
+        self.snapshot.moves.iter().filter(|facts| facts.placed.is_none())
+    }
+
+    /// When a node's Garage last started.
+    pub fn started(&self, id: NodeId) -> Option<Timestamp> {
+        self.host_of(id)?.started()
+    }
+
+    /// Whether data may be moved at this time of the day.
+    pub fn in_window(&self) -> bool {
+        let windows = &self.document.spec.rebalance.windows;
+        windows.is_empty()
+            || windows
+                .iter()
+                .any(|window| window.contains(self.snapshot.minute_of_day))
+    }
+
     /// The host with that Garage node.
     pub fn host_of(&self, id: NodeId) -> Option<&Member<'a>> {
-        self.members.values().find(|member| member.id() == Some(id))
+        self.members.get(self.by_id.get(&id)?)
     }
 
     /// The host that was this node before and is another one now.
@@ -159,6 +215,7 @@ pub fn validate<'a>(document: &'a Document, snapshot: &'a Snapshot) -> Result<In
                 facts,
                 role: id.and_then(|id| cluster?.layout.roles.get(&id)),
                 up: id.and_then(node).is_some_and(|node| node.up),
+                barred: id.is_some_and(|id| snapshot.barred.contains(&id)),
             };
             (name, member)
         })
@@ -167,5 +224,6 @@ pub fn validate<'a>(document: &'a Document, snapshot: &'a Snapshot) -> Result<In
         document,
         snapshot,
         members,
+        by_id: ids,
     })
 }

@@ -9,6 +9,7 @@ mod facts;
 mod forecast;
 mod input;
 mod plan;
+mod resync;
 mod step;
 mod words;
 
@@ -21,5 +22,6 @@ pub use facts::{
 };
 pub use forecast::{Forecast, NodeForecast, judge_forecast};
 pub use input::{Input, Invalid, Member, validate};
-pub use plan::{Plan, Planned, plan};
+pub use plan::{Plan, Planned, SCRUB_EVERY, SNAPSHOT_EVERY, plan};
+pub use resync::{Pace, resync_setting};
 pub use step::{Drift, GaragePlan, GatewayPlan, HostPlan, Reason, RepairKind, Step, Waiting, WaitsFor};

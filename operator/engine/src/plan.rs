@@ -1,17 +1,28 @@
 //! The plan: steps in order, and what must wait.
 
 mod access;
+mod agree;
+mod dead;
 mod desired;
+mod evict;
+mod join;
 mod layout;
 mod mesh;
+mod moves;
 mod replace;
+mod resync;
+mod retire;
+mod settle;
+mod upkeep;
 mod version;
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Input, Reason, Step, Waiting, WaitsFor};
+use crate::{Input, Leadership, Reason, Step, Waiting, WaitsFor};
+
+pub use upkeep::{SCRUB_EVERY, SNAPSHOT_EVERY};
 
 /// What is to be done now, in order, and what must wait.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -39,15 +50,25 @@ impl Plan {
     }
 
     fn wait(&mut self, what: impl Into<String>, waits_for: WaitsFor) {
-        self.waiting.push(Waiting {
+        let waiting = Waiting {
             what: what.into(),
             waits_for,
-        });
+        };
+        if !self.waiting.contains(&waiting) {
+            self.waiting.push(waiting);
+        }
     }
 
     /// Whether all is as declared.
     pub fn is_done(&self) -> bool {
         self.steps.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether it writes a layout version.
+    fn changes_layout(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|planned| matches!(planned.step, Step::ChangeLayout { .. } | Step::HealSplit { .. }))
     }
 }
 
@@ -69,10 +90,22 @@ impl fmt::Display for Plan {
 /// Plans what to do now. Carrying the steps out and planning again leads, step by step, to what is declared.
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut plan = Plan::default();
+    if let Some(waits_for) = not_leading(&input.snapshot.leadership) {
+        plan.wait("do anything", waits_for);
+        return plan;
+    }
+    if input.snapshot.stale_document {
+        plan.wait("follow the document that came back", WaitsFor::Confirmation);
+    }
     desired::tell_hosts(input, &mut plan);
     mesh::connect(input, &mut plan);
     layout::change(input, &mut plan);
+    moves::follow(input, &mut plan);
+    retire::wait_for(input, &mut plan);
+    evict::renew_secrets(input, &mut plan);
+    resync::set(input, &mut plan);
     access::ensure(input, &mut plan);
+    upkeep::look_after(input, &mut plan);
     for pool in &input.document.spec.pools {
         plan.wait(
             format!("make the {} hosts of pool {}", pool.replicas, pool.name),
@@ -80,4 +113,18 @@ pub fn plan(input: &Input<'_>) -> Plan {
         );
     }
     plan
+}
+
+/// Whoever does not lead does nothing: two who act would split the cluster.
+fn not_leading(leadership: &Leadership) -> Option<WaitsFor> {
+    match leadership {
+        Leadership::Leading => None,
+        Leadership::Unpromised { promised, need } => Some(WaitsFor::Promises {
+            promised: *promised,
+            need: *need,
+        }),
+        Leadership::Other { holder } => Some(WaitsFor::OtherCoordinator {
+            holder: holder.clone(),
+        }),
+    }
 }

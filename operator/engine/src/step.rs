@@ -372,6 +372,11 @@ pub enum WaitsFor {
         /// The host.
         host: HostName,
     },
+    /// Hosts that are put out to lose their role.
+    Removal {
+        /// The hosts.
+        hosts: Vec<String>,
+    },
     /// Calm: nothing moves, nobody is down, no other upkeep runs.
     Calm,
     /// Other hosts may join in the same version until then.

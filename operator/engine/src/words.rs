@@ -46,6 +46,7 @@ impl fmt::Display for WaitsFor {
                 "other copies of what {host} holds: there are none, for everything has one copy only; drain it instead, \
                  while it is up"
             ),
+            Self::Removal { hosts } => write!(f, "the role of {} to end", list(hosts)),
             Self::Calm => f.write_str("moves and other upkeep to end, and everyone to be up"),
             Self::JoinWindow { until } => write!(f, "other hosts that may join with it, until {until:.0}"),
             Self::Windows { windows } => write!(f, "the time of day at which data may move: {}", list(windows)),
@@ -137,7 +138,7 @@ impl fmt::Display for WaitsFor {
                 "the staged layout changes that somebody else made: apply or revert them with `garage layout`",
             ),
             Self::Placement { host } => {
-                write!(f, "proof that all data of {host}, which left before, lies on other hosts")
+                write!(f, "all data of {host}, which leaves first, to lie on other hosts")
             }
             Self::NewIdentity { left } => write!(
                 f,

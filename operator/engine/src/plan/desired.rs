@@ -5,7 +5,8 @@ use hayloft_api::agent::Peer;
 use hayloft_api::document::Role;
 use jiff::SignedDuration;
 
-use crate::{GaragePlan, GatewayPlan, HostPlan, Input, Member, Plan, Reason, Step, WaitsFor};
+use super::retire;
+use crate::{AskedFor, GaragePlan, GatewayPlan, HostPlan, Input, Member, Plan, Reason, Step, WaitsFor};
 
 /// How long hosts that are expected may take to report before a gateway is set up without them. Gateways are
 /// restarted when their endpoints change, so they are better told once.
@@ -54,6 +55,15 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
     let (Some(facts), Some(report)) = (member.facts, member.report()) else {
         return;
     };
+    let told = facts.told.as_ref();
+    if member.barred && member.role.is_none() {
+        let wanted = HostPlan {
+            forget: member.id(),
+            ..HostPlan::default()
+        };
+        desire(member, wanted, Some(Reason::Barred), plan);
+        return;
+    }
     if let Some(unfit) = &report.unfit
         && member.keeps_garage()
     {
@@ -74,15 +84,40 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
             None
         }
     };
-    let wanted = HostPlan {
+    let lost = retire::has_lost_its_data(&report.data);
+    let new_disk = member.asked() == Some(AskedFor::NewDisk);
+    if lost && !new_disk && member.keeps_garage() {
+        plan.wait(
+            format!("start Garage on {}", member.name),
+            WaitsFor::DataLost {
+                host: member.name.clone(),
+            },
+        );
+    }
+    let mut wanted = HostPlan {
         garage: garage(input, member),
         gateway,
+        accept_empty_data: new_disk && member.keeps_garage(),
         ..HostPlan::default()
     };
-    let reason = match &facts.told {
+    let mut because = (wanted.accept_empty_data && !told.is_some_and(|told| told.accept_empty_data))
+        .then_some(Reason::NewDisk);
+    if let Some(renewed) = retire::forgotten(input, member) {
+        wanted.garage = None;
+        wanted.accept_empty_data = false;
+        wanted.forget = renewed.forget;
+        wanted.erase_blocks = renewed.erase_blocks;
+        because = Some(renewed.reason);
+    }
+    desire(member, wanted, because, plan);
+}
+
+/// Tells a host what it shall run, if that is news.
+fn desire(member: &Member<'_>, wanted: HostPlan, because: Option<Reason>, plan: &mut Plan) {
+    let reason = match member.facts.and_then(|facts| facts.told.as_ref()) {
         Some(told) if *told == wanted => return,
-        Some(_) => Reason::Outdated,
-        None => Reason::Untold,
+        Some(_) => because.unwrap_or(Reason::Outdated),
+        None => because.unwrap_or(Reason::Untold),
     };
     plan.step(
         Step::Desire {
@@ -183,7 +218,7 @@ fn endpoints(input: &Input<'_>, member: &Member<'_>, told: &[String]) -> Vec<Str
         .values()
         .filter(|other| other.role.is_some_and(|role| role.capacity.is_some()))
         .filter_map(|other| {
-            let url = format!("http://{}", other.report()?.s3_addr);
+            let url = format!("http://{}", other.reached_at(&other.report()?.s3_addr));
             let same_zone = other.spec.is_some() && other.spec.map(|spec| &spec.zone) == zone;
             Some((other.name != member.name, !same_zone, other.name, url))
         })

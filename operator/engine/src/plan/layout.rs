@@ -2,14 +2,9 @@
 
 use hayloft_api::document::HostSpec;
 use hayloft_api::{Bytes, HostName, NodeId};
-use jiff::SignedDuration;
 
-use super::{replace, version};
+use super::{agree, evict, join, replace, settle, version};
 use crate::{ClusterFacts, Input, LayoutFacts, Member, NodeRole, Plan, Reason, Step, WaitsFor};
-
-/// Garage forgets deletions a day after they happened. A host that comes back within this time still merges cleanly; a
-/// later one would revive deleted rows.
-const MAY_RETURN: SignedDuration = SignedDuration::from_hours(20);
 
 /// How the declared roles differ from the current ones.
 pub(super) struct Difference<'a> {
@@ -50,6 +45,7 @@ pub(super) fn change(input: &Input<'_>, plan: &mut Plan) {
     };
     let layout = &cluster.layout;
     strangers(input, layout, plan);
+    evict::bar(input, cluster, plan);
     if !layout.staged.is_empty() {
         let ours = input
             .snapshot
@@ -68,22 +64,17 @@ pub(super) fn change(input: &Input<'_>, plan: &mut Plan) {
         }
         return;
     }
-    if layout.version > 0 && !layout.settled {
-        let down = down_holders(input, cluster, |_| true);
-        let waits_for = if down.is_empty() {
-            WaitsFor::Settling {
-                version: layout.version,
-            }
-        } else {
-            WaitsFor::HostsDown { hosts: down }
-        };
-        plan.wait(format!("settle layout version {}", layout.version), waits_for);
-        replace::skip_gone(input, cluster, plan);
+    if agree::heal(input, cluster, plan) {
+        return;
     }
+    settle::follow(input, cluster, plan);
     let difference = differ(input, layout, plan);
     if layout.version == 0 {
         version::first(input, cluster, &difference, plan);
-    } else if !replace::replace(input, cluster, &difference, plan) && !difference.is_empty() {
+    } else if !evict::remove(input, cluster, &difference, plan)
+        && !replace::replace(input, cluster, &difference, plan)
+        && !difference.is_empty()
+    {
         version::next(input, cluster, &difference, plan);
     }
 }
@@ -111,27 +102,17 @@ fn differ<'a>(input: &'a Input<'a>, layout: &LayoutFacts, plan: &mut Plan) -> Di
     };
     for member in input.members.values() {
         match (member.spec.filter(|_| member.shall_store()), member.role) {
-            (Some(_), None) => match obstacle(input, member) {
+            (Some(_), None) => match join::obstacle(input, member) {
                 None => difference.joins.push(member),
                 Some(waits_for) => plan.wait(format!("give {} a role", member.name), waits_for),
             },
-            (Some(spec), Some(role)) if *role != declared_role(spec) => difference.changes.push(member),
+            (Some(spec), Some(role)) if *role != declared_role(spec) && !member.barred => {
+                difference.changes.push(member)
+            }
+            (None, Some(_)) if member.barred => {}
             (None, Some(_)) => difference.leaves.push(member),
             (Some(_), Some(_)) => {}
-            (None, None) => {
-                if member.facts.is_some_and(|facts| facts.left.is_some()) {
-                    let what = format!(
-                        "delete the data of {}, which is kept and offered to others",
-                        member.name
-                    );
-                    plan.wait(
-                        what,
-                        WaitsFor::Placement {
-                            host: member.name.clone(),
-                        },
-                    );
-                }
-            }
+            (None, None) => {}
         }
     }
     let declared = input.document.spec.garage.zones();
@@ -139,29 +120,6 @@ fn differ<'a>(input: &'a Input<'a>, layout: &LayoutFacts, plan: &mut Plan) -> Di
         difference.redundancy = Some(declared);
     }
     difference
-}
-
-/// Why a host without a role cannot get one now.
-fn obstacle(input: &Input<'_>, member: &Member<'_>) -> Option<WaitsFor> {
-    let name = || vec![member.name.clone()];
-    let Some(report) = member.report() else {
-        return Some(WaitsFor::Agents { hosts: name() });
-    };
-    if let Some(unfit) = &report.unfit {
-        return Some(WaitsFor::FitGarage { unfit: unfit.clone() });
-    }
-    if !report.garage_runs || !member.up {
-        return Some(WaitsFor::GarageUp { hosts: name() });
-    }
-    if let Some(left) = member.facts.and_then(|facts| facts.left)
-        && input.snapshot.now.duration_since(left) > MAY_RETURN
-    {
-        return Some(WaitsFor::NewIdentity { left });
-    }
-    let pledge = member.spec?.pledge?;
-    let disk = report.disk.map(|disk| Bytes(disk.data_total));
-    disk.filter(|disk| *disk < pledge)
-        .map(|disk| WaitsFor::LargerDisk { disk, pledge })
 }
 
 pub(super) fn names(members: &[&Member<'_>]) -> Vec<HostName> {

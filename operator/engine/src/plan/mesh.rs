@@ -8,7 +8,9 @@ pub(super) fn connect(input: &Input<'_>, plan: &mut Plan) {
     let apart: Vec<&Member<'_>> = input
         .members
         .values()
-        .filter(|member| *member.name != cluster.through && member.keeps_garage() && !member.up)
+        .filter(|member| {
+            *member.name != cluster.through && member.keeps_garage() && !member.barred && !member.up
+        })
         .filter(|member| member.report().is_some_and(|report| report.garage_runs))
         .filter(|member| member.facts.is_some_and(|facts| facts.agent))
         .collect();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::agree;
 use super::layout::{Difference, down_holders};
-use super::version::{assignments, earlier_leaver, too_few};
+use super::version::{assignments, too_few};
 use crate::{ClusterFacts, Input, Plan, Reason, RoleChange, Step, WaitsFor};
 
 /// Gives a host's new node the role of its old one, in one version; where the host shall hold no data any more, the role
@@ -61,9 +62,25 @@ pub(super) fn replace(
         plan.wait(what, WaitsFor::HostsDown { hosts: others });
         return true;
     }
+    if let Some(waits_for) = agree::disagreement(input, cluster) {
+        plan.wait(what, waits_for);
+        return true;
+    }
     // The lost disk's copies are lost already; those who left before still offer theirs while they are up.
-    if let Some(left) = earlier_leaver(input, member, |other| !other.up) {
-        plan.wait(what, WaitsFor::Placement { host: left.clone() });
+    let lost = |facts: &&crate::MoveFacts| {
+        facts.departures().any(|departure| {
+            departure.id != former
+                && !cluster.is_up(departure.id)
+                && !layout.roles.contains_key(&departure.id)
+        })
+    };
+    if let Some(earlier) = input.unplaced().find(lost) {
+        plan.wait(
+            what,
+            WaitsFor::Placed {
+                version: earlier.version,
+            },
+        );
         return true;
     }
     let mut after = layout.roles.clone();
@@ -86,7 +103,7 @@ pub(super) fn replace(
     plan.step(
         Step::ChangeLayout {
             through: cluster.through.clone(),
-            version: layout.version + 1,
+            version: agree::next_version(input, cluster),
             roles,
             zone_redundancy: None,
         },
@@ -95,18 +112,4 @@ pub(super) fn replace(
         },
     );
     true
-}
-
-/// Counts a node that lost its role and is down as having heard of the new version; else the old one's quorums would be
-/// needed for ever. Only while all who have a role are up, for Garage skips everyone who is down.
-pub(super) fn skip_gone(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan) {
-    let layout = &cluster.layout;
-    let gone = cluster.nodes.iter().any(|(_, node)| node.draining && !node.up);
-    if gone && down_holders(input, cluster, |_| true).is_empty() {
-        let step = Step::SkipGone {
-            through: cluster.through.clone(),
-            version: layout.version,
-        };
-        plan.step(step, Reason::NeverReturns);
-    }
 }

@@ -5,11 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use hayloft_api::{HostName, NodeId};
 use jiff::SignedDuration;
 
+use super::agree;
 use super::layout::{Difference, declared_role, down_holders, names};
 use crate::{ClusterFacts, Input, Member, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
 
 /// How long the first layout waits for declared hosts that are not there, when those that are suffice.
 const FIRST_HOSTS: SignedDuration = SignedDuration::from_secs(20);
+
+/// So many versions may be on their way at once. A holder by an older version is asked for blocks only while fewer than
+/// five came after it, and each more that is live needs its own quorums.
+const MOST_UNPLACED: usize = 3;
 
 /// The first version: as soon as all declared hosts are there, or those that are suffice and the others keep us
 /// waiting.
@@ -76,16 +81,25 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
         plan.wait(what, WaitsFor::HostsDown { hosts: down });
         return;
     }
-    let windows = &input.document.spec.rebalance.windows;
-    if !windows.is_empty()
-        && !windows
-            .iter()
-            .any(|window| window.contains(input.snapshot.minute_of_day))
-    {
+    if let Some(waits_for) = agree::disagreement(input, cluster) {
+        plan.wait(what, waits_for);
+        return;
+    }
+    let mut unplaced = input.unplaced();
+    if let (Some(earliest), true) = (unplaced.next(), unplaced.count() + 1 >= MOST_UNPLACED) {
+        plan.wait(
+            what,
+            WaitsFor::Placed {
+                version: earliest.version,
+            },
+        );
+        return;
+    }
+    if !input.in_window() {
         plan.wait(
             what,
             WaitsFor::Windows {
-                windows: windows.clone(),
+                windows: input.document.spec.rebalance.windows.clone(),
             },
         );
         return;
@@ -110,10 +124,13 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
                 };
                 plan.wait(format!("take the role from {}", host.name), wait);
             }
-            match earlier_leaver(input, leaver, |_| true) {
-                Some(host) => {
-                    let wait = WaitsFor::Placement { host: host.clone() };
-                    plan.wait(format!("take the role from {}", leaver.name), wait);
+            match input.unplaced().next() {
+                Some(earlier) => {
+                    let version = earlier.version;
+                    plan.wait(
+                        format!("take the role from {}", leaver.name),
+                        WaitsFor::Placed { version },
+                    );
                     None
                 }
                 None => Some(*leaver),
@@ -154,7 +171,7 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
     plan.step(
         Step::ChangeLayout {
             through: cluster.through.clone(),
-            version: layout.version + 1,
+            version: agree::next_version(input, cluster),
             roles,
             zone_redundancy: *redundancy,
         },
@@ -198,20 +215,6 @@ fn join_window(input: &Input<'_>, joins: &[&Member<'_>]) -> Option<WaitsFor> {
         .saturating_add(SignedDuration::from_secs(seconds))
         .unwrap_or(now);
     (now < until).then_some(WaitsFor::JoinWindow { until })
-}
-
-/// A host that left before and whose data is not proven to lie elsewhere.
-pub(super) fn earlier_leaver<'a>(
-    input: &Input<'a>,
-    leaver: &Member<'_>,
-    counts: impl Fn(&Member<'_>) -> bool,
-) -> Option<&'a HostName> {
-    input
-        .members
-        .values()
-        .filter(|member| member.name != leaver.name && member.role.is_none() && counts(member))
-        .find(|member| member.facts.is_some_and(|facts| facts.left.is_some()))
-        .map(|member| member.name)
 }
 
 /// Why these roles could not hold all copies.

@@ -1,0 +1,217 @@
+//! What is done for a version after it settled, until all its data is where it belongs.
+
+use std::collections::BTreeSet;
+
+use hayloft_api::NodeId;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{ClusterFacts, Input, MoveFacts, Plan, Reason, RepairFacts, RepairKind, Step, WaitsFor};
+
+/// Garage looks for a block that it should have so long after it heard that it should: twice its RPC timeout.
+pub(crate) const RECEIVING_DELAY: SignedDuration = SignedDuration::from_secs(600);
+
+/// How long after one comparison that found something missing the next one begins.
+const COMPARE_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long after a repair that failed, or that did not bring what was missing, the next one is launched.
+const REPAIR_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// Takes every move that is not placed one step further.
+pub(super) fn follow(input: &Input<'_>, plan: &mut Plan) {
+    let Some(cluster) = input.cluster() else { return };
+    if plan.changes_layout() {
+        return;
+    }
+    for facts in input.unplaced() {
+        // Repairs count only from settling on. The newest version says of itself what it waits for.
+        if facts.settled.is_none() || !cluster.layout.settled || facts.is_trivial() {
+            continue;
+        }
+        advance(input, cluster, facts, plan);
+    }
+}
+
+fn advance(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &mut Plan) {
+    let version = facts.version;
+    let what = format!("place the data of layout version {version}");
+    // Who gave up its role since then has nothing to receive any more.
+    let holds = |id: &NodeId| cluster.layout.roles.contains_key(id);
+    let receivers: Vec<NodeId> = facts.receivers().into_iter().filter(holds).collect();
+    let down: Vec<String> = receivers
+        .iter()
+        .filter(|id| !cluster.is_up(**id))
+        .map(|id| input.name_of(*id))
+        .collect();
+    let through = &cluster.through;
+    tables(input, cluster, facts, plan);
+    let quicken: BTreeSet<NodeId> = receivers
+        .iter()
+        .filter(|id| cluster.is_up(**id) && may_be_quickened(input, facts, **id))
+        .copied()
+        .collect();
+    if !quicken.is_empty() {
+        plan.step(
+            Step::QuickenReceivers {
+                through: through.clone(),
+                version,
+                nodes: quicken.clone(),
+            },
+            Reason::Move { version },
+        );
+    }
+    let nodes: BTreeSet<NodeId> = receivers
+        .iter()
+        .filter(|id| cluster.is_up(**id) && !quicken.contains(id) && needs_repair(input, facts, **id))
+        .copied()
+        .collect();
+    if !nodes.is_empty() {
+        plan.step(
+            Step::LaunchRepair {
+                through: through.clone(),
+                nodes,
+                kind: RepairKind::Blocks,
+            },
+            Reason::Move { version },
+        );
+    }
+    if !down.is_empty() {
+        plan.wait(what, WaitsFor::HostsDown { hosts: down });
+        return;
+    }
+    let repairing: Vec<String> = receivers
+        .iter()
+        .filter(|id| !facts.repaired(**id, input.started(**id)))
+        .map(|id| input.name_of(*id))
+        .collect();
+    if !repairing.is_empty() {
+        plan.wait(
+            what,
+            WaitsFor::Repairs {
+                version,
+                hosts: repairing,
+            },
+        );
+        return;
+    }
+    compare(input, cluster, facts, &receivers, what, plan);
+}
+
+/// Everything has been looked for: now names are compared, again and again until none is missing.
+fn compare(
+    input: &Input<'_>,
+    cluster: &ClusterFacts,
+    facts: &MoveFacts,
+    receivers: &[NodeId],
+    what: String,
+    plan: &mut Plan,
+) {
+    let version = facts.version;
+    let now = input.snapshot.now;
+    let ended = facts.repairs_ended().unwrap_or(facts.applied);
+    let last = facts.compared.filter(|compared| compared.began >= ended);
+    let idle = receivers.iter().all(|id| {
+        let node = cluster.nodes.get(id);
+        node.is_some_and(|node| node.queue.is_none_or(|queue| queue == 0))
+    });
+    let since = |at: Timestamp| now.duration_since(at);
+    let due = match last {
+        // Clients' writes keep a queue from ever being empty, so it is not waited for longer than that.
+        None => idle || since(ended) >= COMPARE_AGAIN,
+        Some(compared) => since(compared.at) >= COMPARE_AGAIN,
+    };
+    if due && facts.comparing.is_none() {
+        plan.step(Step::Compare { version }, Reason::Move { version });
+    }
+    let until = facts.settled.and_then(|at| at.checked_add(RECEIVING_DELAY).ok());
+    let slow = receivers.iter().any(|id| !facts.quickened.contains_key(id));
+    let waits_for = match (last, until) {
+        (Some(compared), Some(until)) if compared.missing > 0 && slow && until > now => {
+            WaitsFor::GarageDelay { until }
+        }
+        (last, _) => WaitsFor::Comparison {
+            version,
+            missing: last
+                .map(|compared| compared.missing)
+                .filter(|missing| *missing > 0),
+        },
+    };
+    plan.wait(what, waits_for);
+}
+
+/// Once, right after settling, on a node that gives nothing: there the queue holds nothing that others wait for.
+fn may_be_quickened(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
+    let gives = |other: &MoveFacts| {
+        other.partitions.is_none() || other.sources.get(&id).is_some_and(|partitions| *partitions > 0)
+    };
+    facts.only_receives(id)
+        && !facts.quickened.contains_key(&id)
+        && !input.snapshot.moves.iter().any(gives)
+        && input.started(id).is_some()
+}
+
+/// Whether a node has no repair that counts and none that runs.
+fn needs_repair(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
+    // Without knowing when the node last started, no repair could count.
+    let Some(started) = input.started(id) else {
+        return false;
+    };
+    let now = input.snapshot.now;
+    let Some(RepairFacts {
+        launched,
+        finished,
+        errors,
+    }) = facts.repairs.get(&id).copied()
+    else {
+        return true;
+    };
+    if launched < started || facts.settled.is_some_and(|settled| launched < settled) {
+        return true;
+    }
+    let Some(finished) = finished else { return false };
+    if now.duration_since(finished) < REPAIR_AGAIN {
+        return false;
+    }
+    // What is still missing although the repair ended and its queue is empty was lost on the way: it is looked for again.
+    let ended = facts.repairs_ended().unwrap_or(finished);
+    let missing = facts.compared.is_some_and(|compared| {
+        compared.missing > 0
+            && compared.began >= ended
+            && compared.at.duration_since(finished) >= COMPARE_AGAIN
+    });
+    let queue = input
+        .cluster()
+        .and_then(|cluster| cluster.nodes.get(&id))
+        .and_then(|node| node.queue);
+    errors > 0 || (missing && queue == Some(0))
+}
+
+/// Where somebody allowed data to be missing, tables are repaired before blocks count.
+fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &mut Plan) {
+    if facts.missing_allowed.is_none() {
+        return;
+    }
+    let nodes: BTreeSet<NodeId> = cluster
+        .storage()
+        .map(|(id, _)| id)
+        .filter(|id| cluster.is_up(*id) && input.started(*id).is_some())
+        .filter(|id| {
+            let started = input.started(*id);
+            let stale = |repair: &RepairFacts| {
+                repair.finished.is_none() && started.is_some_and(|at| repair.launched < at)
+            };
+            facts.tables.get(id).is_none_or(stale)
+        })
+        .collect();
+    if !nodes.is_empty() {
+        plan.step(
+            Step::LaunchRepair {
+                through: cluster.through.clone(),
+                nodes,
+                kind: RepairKind::Tables,
+            },
+            Reason::Move {
+                version: facts.version,
+            },
+        );
+    }
+}
