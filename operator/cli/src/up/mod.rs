@@ -168,7 +168,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     })
     .await?;
 
-    let metrics: metrics::Render = std::sync::Arc::new(String::new);
+    let metrics = metrics::of(status.subscribe());
     render.send_replace(Some(metrics.clone()));
     let metrics = metrics_listener
         .map(|listener| metrics::serve(listener, metrics))
