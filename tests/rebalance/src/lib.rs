@@ -19,7 +19,7 @@ pub use door::{Door, Moment};
 pub use host::{Host, Return};
 pub use load::{Load, Score};
 pub use map::LayoutMap;
-pub use outcome::{Change, Row};
+pub use outcome::{Change, Row, claims_placed};
 pub use seat::Seat;
 
 use std::time::Duration;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hayloft_api::HostName;
-use hayloft_api::status::Status;
+use hayloft_api::status::{ConditionType, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Blocks, partition};
 use crate::map::LayoutMap;
-use crate::{Cluster, Score};
+use crate::{Cluster, PATIENCE, Score};
 
 /// A change under way, with all that lay where before it began.
 pub struct Change {
@@ -21,6 +21,7 @@ pub struct Change {
     disks: BTreeMap<HostName, Blocks>,
     hosts: u64,
     settled: Option<Duration>,
+    placed: Option<Duration>,
 }
 
 /// One line of the table.
@@ -50,6 +51,17 @@ pub struct Row {
     pub failed: u64,
 }
 
+/// Whether the coordinator says that every block lies where the layout wants it, in this version or a later one.
+#[must_use]
+pub fn claims_placed(status: &Status, version: u64) -> bool {
+    status.layout.version >= version
+        && status.layout.settled
+        && status
+            .condition(ConditionType::Placed)
+            .is_some_and(|placed| placed.status)
+        && status.moves.iter().all(|one| one.placed == 1000)
+}
+
 impl Change {
     /// Looks at everything, and starts the clock.
     ///
@@ -63,6 +75,7 @@ impl Change {
             before,
             disks: cluster.disks(),
             settled: None,
+            placed: None,
             began: Instant::now(),
         })
     }
@@ -113,14 +126,27 @@ impl Change {
         Ok(missing)
     }
 
-    /// Waits until every block that was there before lies where the newest version wants it.
+    /// Waits until the coordinator says that all is placed, and looks whether it is.
     ///
     /// # Errors
-    /// When it does not in time.
-    pub async fn placed(&mut self, cluster: &Cluster) -> Result<()> {
-        cluster
-            .eventually("placed", || Ok(self.missing(cluster)?.is_empty()))
-            .await
+    /// When it does not say so in time, or says so too early.
+    pub async fn placed(&mut self, cluster: &Cluster) -> Result<Status> {
+        self.placed_within(PATIENCE, cluster).await
+    }
+
+    /// The same within another time.
+    ///
+    /// # Errors
+    /// As [`Change::placed`].
+    pub async fn placed_within(&mut self, patience: Duration, cluster: &Cluster) -> Result<Status> {
+        let next = self.version() + 1;
+        let status = cluster
+            .until_within(patience, "placed", |status| claims_placed(status, next))
+            .await?;
+        self.placed = Some(self.began.elapsed());
+        let missing = self.missing(cluster)?;
+        ensure!(missing.is_empty(), "said to be placed, and is not: {missing:?}");
+        Ok(status)
     }
 
     /// The line for the table. To be called when everything is placed.
@@ -128,9 +154,7 @@ impl Change {
     /// # Errors
     /// When the change is not over.
     pub fn row(&self, cluster: &Cluster, score: &Score) -> Result<Row> {
-        let placed = self.began.elapsed();
         let after = cluster.layout()?;
-        ensure!(self.missing(cluster)?.is_empty(), "not placed");
         let (nodes, disks) = (cluster.nodes(), cluster.disks());
         let gains = self.before.gains(&after);
         let mut bytes_least = 0;
@@ -167,7 +191,7 @@ impl Change {
             bytes_moved,
             bytes_least,
             settled_seconds: self.settled.context("not settled")?.as_secs_f64(),
-            placed_seconds: placed.as_secs_f64(),
+            placed_seconds: self.placed.context("not placed")?.as_secs_f64(),
             requests: score.requests(),
             failed: score.failures.len() as u64,
         })

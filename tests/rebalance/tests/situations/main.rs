@@ -1,6 +1,14 @@
 //! Hosts come, go and fail on real Garage, and clients notice nothing where redundancy allows it.
 
+mod changes;
+mod coordinators;
 mod joins;
+mod leaves;
+mod losses;
+mod scene;
+mod slow;
+mod weather;
+mod wedges;
 
 /// Stands in as the hidden command that ties a daemon's life to its host's.
 const CHILD: &str = env!("CARGO_BIN_EXE_rebalance-child");

@@ -1,0 +1,54 @@
+//! Hosts that lose what they have.
+
+use anyhow::Result;
+use hayloft_rebalance::{Change, Return, host, ready, storage_host};
+
+use crate::scene::{Scene, is_up};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_lost_its_metadata_takes_its_role_again_as_another_node() -> Result<()> {
+    let mut scene = Scene::set(3).await?;
+    let robbed = host(3)?;
+    let old = scene.cluster.host(&robbed)?.id();
+    let change = Change::begin(&scene.cluster, "one of three lost its metadata")?;
+    scene.cluster.kill(&robbed).await?;
+    scene.cluster.host(&robbed)?.lose_metadata()?;
+    scene
+        .cluster
+        .until("missed", |status| !is_up(status, &robbed))
+        .await?;
+    scene.cluster.bring_back(&robbed, Return::SameAddress).await?;
+    let (row, score) = scene.finish(change).await?;
+    scene.cluster.until("ready", ready).await?;
+    assert_ne!(scene.cluster.host(&robbed)?.id(), old);
+    assert_eq!(row.hosts_after, 3);
+    assert_eq!(score.failures, Vec::<String>::new());
+    scene.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_killed_in_the_middle_of_a_move_delays_it_and_nothing_is_lost() -> Result<()> {
+    let mut scene = Scene::set(3).await?;
+    let victim = host(2)?;
+    scene.cluster.arrive(&host(4)?).await?;
+    let change = Change::begin(
+        &scene.cluster,
+        "one host joins three, and one of those is killed meanwhile",
+    )?;
+    let fourth = storage_host(4, "zone-4")?;
+    scene
+        .cluster
+        .declare(|document| document.spec.hosts.push(fourth))
+        .await?;
+    change.settled(&scene.cluster).await?;
+    scene.cluster.kill(&victim).await?;
+    scene
+        .cluster
+        .until("missed", |status| !is_up(status, &victim))
+        .await?;
+    scene.cluster.bring_back(&victim, Return::SameAddress).await?;
+    let (_, score) = scene.finish(change).await?;
+    scene.cluster.until("ready", ready).await?;
+    assert_eq!(score.failures, Vec::<String>::new());
+    scene.close().await
+}
