@@ -94,7 +94,7 @@ async fn of_two_coordinators_the_second_does_nothing_until_the_first_is_gone() -
 async fn a_coordinator_that_is_killed_again_and_again_loses_no_move_and_repeats_none() -> Result<()> {
     let mut scene = Scene::set(3).await?;
     scene.cluster.arrive(&host(4)?).await?;
-    let change = Change::begin(
+    let mut change = Change::begin(
         &scene.cluster,
         "one host joins three, and the coordinator is killed at any moment",
     )?;

@@ -105,7 +105,7 @@ async fn a_joiner_that_is_killed_in_the_second_of_its_ack_gets_every_block() -> 
     let mut scene = Scene::set(3).await?;
     let joiner = host(4)?;
     scene.cluster.arrive(&joiner).await?;
-    let change = Change::begin(
+    let mut change = Change::begin(
         &scene.cluster,
         "one host joins three and is killed in the second of its ack",
     )?;

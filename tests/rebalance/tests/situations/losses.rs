@@ -31,7 +31,7 @@ async fn a_host_that_is_killed_in_the_middle_of_a_move_delays_it_and_nothing_is_
     let mut scene = Scene::set(3).await?;
     let victim = host(2)?;
     scene.cluster.arrive(&host(4)?).await?;
-    let change = Change::begin(
+    let mut change = Change::begin(
         &scene.cluster,
         "one host joins three, and one of those is killed meanwhile",
     )?;
