@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayloft_api::agent::{HostDesired, HostReport};
+use hayloft_api::agent::{BlocksReport, DataState, HostDesired, HostReport};
+use hayloft_api::question::{Answer, Census, Question, Refusal};
 use hayloft_api::{HostName, NodeId};
-use hayloft_garage::{GarageVersion, NodeKey, NodeKeyError};
+use hayloft_garage::{GarageVersion, NodeKeyError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -14,14 +15,16 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::answer::{self, Asked, Shared};
 use crate::cause::Cause;
 use crate::clock::Clock;
+use crate::data;
 use crate::driver::{Driver, Phase, UnitStates};
 use crate::files;
 use crate::launch::{self, Places};
 use crate::ledger::{Ledger, Startup};
+use crate::member::{self, Followed};
 use crate::ports::{self, HeldPorts, Ports};
 use crate::promise::KeptPromise;
 use crate::report;
-use crate::unit::UnitName;
+use crate::unit::{Unit, UnitName};
 
 /// Facts that change by themselves (the disk) are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -83,6 +86,7 @@ pub enum StartError {
 enum Order {
     StopGateway(oneshot::Sender<()>),
     StopAll(oneshot::Sender<()>),
+    Kill(oneshot::Sender<()>),
 }
 
 /// A running agent.
@@ -95,6 +99,7 @@ pub struct AgentHandle {
     /// What it is asked. Bounded: who asks more than is answered waits.
     pub questions: mpsc::Sender<Asked>,
     orders: mpsc::Sender<Order>,
+    paused: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -107,9 +112,39 @@ impl AgentHandle {
         }
     }
 
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// What the agent says; [`Refusal::Failed`] when it ends meanwhile.
+    pub async fn ask(&self, question: Question) -> Result<Answer, Refusal> {
+        let (answer, wait) = oneshot::channel();
+        let gone = || Refusal::Failed {
+            why: "the agent ends".to_owned(),
+        };
+        let sent = self.questions.send((question, answer)).await;
+        sent.map_err(|_| gone())?;
+        wait.await.map_err(|_| gone())?
+    }
+
+    /// Makes the agent heed nothing and say nothing for a while, as one does that cannot be reached. What it runs goes on.
+    pub fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Ends the agent and all that it runs at once, as when the power fails: nothing is finished, nothing is said.
+    pub async fn kill(self) {
+        let (done, wait) = oneshot::channel();
+        self.paused.send_replace(false);
+        if self.orders.send(Order::Kill(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+        let _ = self.task.await;
+    }
+
     /// Stops all that this host runs, the gateway first, and gives back when it is gone.
     pub async fn stop(self) {
         let (done, wait) = oneshot::channel();
+        self.paused.send_replace(false);
         if self.orders.send(Order::StopAll(done)).await.is_ok() {
             let _ = wait.await;
         }
@@ -130,6 +165,13 @@ pub struct Agent<D> {
     stopping: bool,
     /// What went wrong with the desired state itself.
     trouble: Option<String>,
+    /// The last offer was refused because of a promise, which ends.
+    refused: bool,
+    followed: Followed,
+    data: DataState,
+    /// For the next node key.
+    seed: [u8; 32],
+    answering: JoinHandle<()>,
     shared: Arc<Shared>,
     report: watch::Sender<HostReport>,
     seq: u64,
@@ -149,9 +191,10 @@ impl<D: Driver + Sync> Agent<D> {
         ] {
             files::private_dir(&folder).map_err(|source| StartError::Folder { host: host(), source })?;
         }
-        let garage_id = NodeKey::ensure(&config.places.metadata_dir(), &config.node_key_seed)
-            .map_err(|source| StartError::NodeKey { host: host(), source })?
-            .id();
+        member::clean_up(&config.places);
+        let garage_id = member::ensure(&config.places, &config.node_key_seed)
+            .map_err(|source| StartError::NodeKey { host: host(), source })?;
+        let followed = Followed::at_start(&config.places, garage_id);
         let held = HeldPorts::again_or_random(ports::remembered(&ports_file(&config.places)))
             .map_err(|source| StartError::Ports { host: host(), source })?;
         let (ledger, found) = Ledger::open(config.places.dir.join("ledger.json"));
@@ -165,11 +208,24 @@ impl<D: Driver + Sync> Agent<D> {
             config.remembers_promises,
             ledger.kept(),
         );
-        let shared = Arc::new(Shared::new(promise));
+        let shared = Arc::new(Shared::new(
+            config.places.clone(),
+            config.clock.clone(),
+            garage_id,
+            promise,
+        ));
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let (paused, is_paused) = watch::channel(false);
+        let answering = tokio::spawn(answer::run(shared.clone(), asked, is_paused.clone()));
+        let counted = shared.counter.finished();
         let states = driver.states();
         let ports = held.ports();
         let mut agent = Self {
             report: watch::Sender::new(report::empty(&config, garage_id, ports)),
+            data: data::state(&config.places),
+            followed,
+            seed: config.node_key_seed,
+            answering,
             config,
             driver,
             ledger,
@@ -179,23 +235,27 @@ impl<D: Driver + Sync> Agent<D> {
             answered: 0,
             stopping: false,
             trouble,
-            shared: shared.clone(),
+            refused: false,
+            shared,
             seq: 0,
         };
         agent.keep_ports();
         agent.follow().await;
+        if matches!(agent.data, DataState::Present | DataState::MetadataLost) {
+            agent.shared.counter.ask(None);
+        }
         agent.tell();
         let (desired, offers) = watch::channel(None);
         let (orders, inbox) = mpsc::channel(4);
-        let (questions, asked) = mpsc::channel(QUESTIONS);
-        tokio::spawn(answer::run(shared, asked));
+
         let report = agent.report.subscribe();
-        let task = tokio::spawn(agent.run(offers, states, inbox));
+        let task = tokio::spawn(agent.run(offers, states, inbox, counted, is_paused));
         Ok(AgentHandle {
             desired,
             report,
             questions,
             orders,
+            paused,
             task,
         })
     }
@@ -205,11 +265,17 @@ impl<D: Driver + Sync> Agent<D> {
         mut offers: watch::Receiver<Option<HostDesired>>,
         mut states: watch::Receiver<UnitStates>,
         mut orders: mpsc::Receiver<Order>,
+        mut counted: watch::Receiver<Option<Arc<Census>>>,
+        mut paused: watch::Receiver<bool>,
     ) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // Its handle is gone when this fails, which `orders` shows too.
+            let _ = paused.wait_for(|paused| !paused).await;
             tokio::select! {
+                Ok(()) = paused.changed() => continue,
+                Ok(()) = counted.changed() => {}
                 Ok(()) = offers.changed() => {
                     let offered = offers.borrow_and_update().clone();
                     if let Some(offered) = offered && !self.stopping {
@@ -223,7 +289,14 @@ impl<D: Driver + Sync> Agent<D> {
                         self.choose_other_ports().await;
                     }
                 }
-                _ = look.tick() => {}
+                _ = look.tick() => {
+                    self.look();
+                    // Nobody says it again when the promise that stood against it has ended.
+                    let offered = offers.borrow().clone();
+                    if let Some(offered) = offered && self.refused && !self.stopping {
+                        self.consider(&offered).await;
+                    }
+                }
                 order = orders.recv() => match order {
                     Some(Order::StopGateway(done)) => {
                         self.stopping = true;
@@ -232,6 +305,11 @@ impl<D: Driver + Sync> Agent<D> {
                     }
                     Some(Order::StopAll(done)) => {
                         self.stop_all().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(Order::Kill(done)) => {
+                        self.kill_all().await;
                         let _ = done.send(());
                         return;
                     }
@@ -245,8 +323,82 @@ impl<D: Driver + Sync> Agent<D> {
         }
     }
 
+    /// Looks at what changes by itself.
+    fn look(&mut self) {
+        self.data = data::state(&self.config.places);
+        if self
+            .ledger
+            .kept()
+            .is_some_and(|desired| desired.accept_empty_data)
+        {
+            self.accept_empty_data();
+        }
+    }
+
+    fn accept_empty_data(&mut self) {
+        match data::accept_empty(&self.config.places) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(host = %self.config.host, "the empty data folder was marked as this host's");
+                self.shared.counter.forget();
+                self.data = data::state(&self.config.places);
+            }
+            Err(error) => self.trouble = Some(one_line(&error)),
+        }
+    }
+
+    /// Ends being a node: its Garage is stopped, its metadata deleted, and a new key made.
+    async fn forget(&mut self, erase_blocks: bool) {
+        let former = self.garage_id;
+        self.driver.stop(UnitName::Garage).await;
+        let places = self.config.places.clone();
+        let forgotten =
+            tokio::task::spawn_blocking(move || member::forget(&places, former, erase_blocks)).await;
+        let error = match forgotten {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(one_line(&error)),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = error {
+            tracing::error!(host = %self.config.host, %error, "the node was not forgotten");
+            self.trouble = Some(error);
+            return;
+        }
+        self.seed = member::next_seed(&self.seed, former);
+        match member::ensure(&self.config.places, &self.seed) {
+            Ok(id) => {
+                tracing::warn!(host = %self.config.host, former = %former.short(), now = %id.short(), "the host is a new node");
+                self.garage_id = id;
+                self.shared.is_now(id);
+                self.followed = Followed::at_start(&self.config.places, id);
+                self.data = data::state(&self.config.places);
+            }
+            Err(error) => self.trouble = Some(one_line(&error)),
+        }
+    }
+
+    async fn kill_all(&mut self) {
+        self.stopping = true;
+        self.answering.abort();
+        if let Some(desired) = self.ledger.kept()
+            && let Ok(units) = launch::units(desired, &self.config.places, self.ports)
+        {
+            let at_once = |unit| Unit {
+                grace: Duration::ZERO,
+                ..unit
+            };
+            self.driver
+                .converge(units.into_iter().map(at_once).collect())
+                .await;
+        }
+        self.driver.stop(UnitName::Garage).await;
+        self.driver.stop(UnitName::Gateway).await;
+    }
+
     async fn stop_all(&mut self) {
         self.stopping = true;
+        self.answering.abort();
+        self.shared.counter.stop();
         self.driver.stop(UnitName::Gateway).await;
         self.driver.stop(UnitName::Garage).await;
         self.tell();
@@ -256,6 +408,7 @@ impl<D: Driver + Sync> Agent<D> {
         let admitted = self
             .shared
             .with_promise(|kept| kept.get().admits(Instant::now(), &offered.generation));
+        self.refused = admitted.is_err();
         if let Err(refusal) = admitted {
             tracing::error!(host = %self.config.host, %refusal, "a desired state was refused");
             self.trouble = Some(refusal.to_string());
@@ -277,6 +430,14 @@ impl<D: Driver + Sync> Agent<D> {
 
     /// Makes it so that what the ledger says runs.
     async fn follow(&mut self) {
+        let Some(desired) = self.ledger.kept() else { return };
+        let (forget, erase_blocks) = (desired.forget, desired.erase_blocks);
+        if desired.accept_empty_data {
+            self.accept_empty_data();
+        }
+        if forget == Some(self.garage_id) {
+            self.forget(erase_blocks).await;
+        }
         let Some(desired) = self.ledger.kept() else { return };
         match launch::units(desired, &self.config.places, self.ports) {
             Ok(units) => {
@@ -323,6 +484,20 @@ impl<D: Driver + Sync> Agent<D> {
         report.generation = generation;
         report.units = report::units(&states, self.trouble.as_deref());
         report.disk = report::disk(&self.config.places.dir);
+        report.layout = self.followed.look(self.garage_id);
+        report.rolled_back = self.followed.rolled_back();
+        report.data = self.data.clone();
+        report.blocks = self
+            .shared
+            .counter
+            .finished()
+            .borrow()
+            .as_ref()
+            .map(|census| BlocksReport {
+                count: census.blocks(),
+                bytes: census.bytes(),
+                at: census.began,
+            });
         report.promise = self.shared.with_promise(|kept| kept.get().report(Instant::now()));
         self.report.send_replace(report);
     }

@@ -22,7 +22,7 @@ impl Cause {
     /// What one line of a unit's log says about why it dies, if it says something known.
     #[must_use]
     pub fn of_line(line: &str) -> Option<Self> {
-        const KNOWN: [(&str, Cause); 7] = [
+        const KNOWN: [(&str, Cause); 8] = [
             ("Address already in use", Cause::PortInUse),
             ("No space left on device", Cause::DiskFull),
             ("ENOSPC", Cause::DiskFull),
@@ -32,6 +32,7 @@ impl Cause {
                 "make sure this data directory is mounted",
                 Cause::DataFolderUnmarked,
             ),
+            ("Mismatched content for marker file", Cause::DataFolderUnmarked),
             (
                 "another gateway with the same bucket took over",
                 Cause::BucketTakenOver,

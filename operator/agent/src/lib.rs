@@ -5,16 +5,20 @@
 
 mod agent;
 mod answer;
+mod blocks;
 pub mod cause;
 pub mod child;
 mod clock;
+mod data;
 pub mod driver;
 pub mod files;
 pub mod launch;
 pub mod ledger;
+mod member;
 pub mod ports;
 pub mod promise;
 mod report;
+pub mod snapshots;
 pub mod unit;
 
 pub use agent::{Agent, AgentConfig, AgentHandle, StartError};

@@ -146,6 +146,13 @@ impl Promise {
         }
     }
 
+    /// How long it still runs, rounded down: who counts on it must not count on more.
+    #[must_use]
+    pub fn seconds_left(&self, now: Instant) -> u32 {
+        let left = self.holder(now).map_or(Duration::ZERO, |(_, until)| until - now);
+        u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// As a report tells it.
     #[must_use]
     pub fn report(&self, now: Instant) -> Option<PromiseReport> {

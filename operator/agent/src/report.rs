@@ -30,6 +30,7 @@ pub(crate) fn empty(config: &AgentConfig, garage_id: NodeId, ports: Ports) -> Ho
         data: DataState::Fresh,
         blocks: None,
         promise: None,
+        rolled_back: None,
         clock: config.clock.now(),
     }
 }

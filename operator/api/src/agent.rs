@@ -187,6 +187,10 @@ pub struct HostReport {
     /// Whom it promised to follow last.
     #[serde(default)]
     pub promise: Option<PromiseReport>,
+    /// The member's metadata is older than what it had before: it was put back from a backup. Deleted things come to life
+    /// again from it, so the host shall return as a new node.
+    #[serde(default)]
+    pub rolled_back: Option<RolledBack>,
     /// The host's clock as it made this report.
     #[serde(default)]
     pub clock: Timestamp,
@@ -291,6 +295,16 @@ pub enum DataState {
         /// What it said.
         why: String,
     },
+}
+
+/// Metadata that went back in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolledBack {
+    /// The newest layout version that this node ever had.
+    pub had: u64,
+    /// The one that was found when the host started.
+    pub found: u64,
 }
 
 /// Blocks on a host's disk.

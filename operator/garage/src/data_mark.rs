@@ -21,14 +21,31 @@ struct DataLayout {
     markers: BTreeMap<PathBuf, String>,
 }
 
-/// The mark that a member's metadata has for a data folder. `None`: it knows no such folder, and will take it as it is.
+/// What a member's metadata knows of a data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing of any: Garage never ran with this metadata. It takes the folder as it is.
+    Nothing,
+    /// Only others, elsewhere: the host's folder was moved. Garage takes this one as it is.
+    Elsewhere,
+    /// That it bears this mark.
+    Mark(String),
+}
+
+/// What a member's metadata knows of a data folder.
 ///
 /// # Errors
 /// When the file cannot be read or understood.
-pub fn expected(metadata_dir: &Path, data_dir: &Path) -> Result<Option<String>, FileError> {
+pub fn expected(metadata_dir: &Path, data_dir: &Path) -> Result<Expected, FileError> {
     let path = metadata_dir.join(DATA_LAYOUT_FILE);
     let layout: Option<DataLayout> = msgpack::read(&path, FORMAT, LONGEST)?;
-    Ok(layout.and_then(|mut layout| layout.markers.remove(data_dir)))
+    Ok(match layout {
+        None => Expected::Nothing,
+        Some(mut layout) => layout
+            .markers
+            .remove(data_dir)
+            .map_or(Expected::Elsewhere, Expected::Mark),
+    })
 }
 
 /// The mark that a data folder bears.

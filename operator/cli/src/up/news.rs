@@ -137,6 +137,7 @@ pub(crate) mod tests {
             data: DataState::Present,
             blocks: None,
             promise: None,
+            rolled_back: None,
             clock: jiff::Timestamp::UNIX_EPOCH,
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hayloft_garage::admin::{RoleChange, ZoneRedundancy};
-use hayloft_garage::{data_mark, layout_file};
+use hayloft_garage::data_mark::{self, Expected};
+use hayloft_garage::layout_file;
 use hayloft_garage_fixture::Garage;
 
 use crate::support::{client, until};
@@ -75,9 +76,16 @@ async fn the_mark_of_the_data_folder_is_known_from_the_metadata() {
     let garage = Garage::start(1).await.unwrap();
     let dir = garage.dir(0).unwrap();
     let expected = data_mark::expected(&dir.join("meta"), &dir.join("data")).unwrap();
-    assert!(expected.is_some());
-    assert_eq!(data_mark::found(&dir.join("data")).unwrap(), expected);
+    let found = data_mark::found(&dir.join("data")).unwrap().unwrap();
+    assert_eq!(expected, Expected::Mark(found));
     let elsewhere = dir.join("elsewhere");
-    assert_eq!(data_mark::expected(&dir.join("meta"), &elsewhere).unwrap(), None);
+    assert_eq!(
+        data_mark::expected(&dir.join("meta"), &elsewhere).unwrap(),
+        Expected::Elsewhere
+    );
+    assert_eq!(
+        data_mark::expected(&elsewhere, &elsewhere).unwrap(),
+        Expected::Nothing
+    );
     assert_eq!(data_mark::found(&elsewhere).unwrap(), None);
 }

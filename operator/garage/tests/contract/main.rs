@@ -1,9 +1,5 @@
 //! What Hayloft relies on, asked of real Garage daemons.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what fails in a test shall fail the test"
-)]
+#![expect(clippy::unwrap_used, reason = "what fails in a test shall fail the test")]
 
 mod admin;
 mod files;
