@@ -6,5 +6,6 @@
 )]
 
 mod life;
+mod monitoring;
 mod preflight;
 mod support;
