@@ -239,7 +239,7 @@ fn judge(facts: Facts<'_>, step: &Step, objections: &mut Vec<Objection>) {
         Step::RevertStaging { .. } => layout::revert(facts, objections),
         Step::SkipGone { version, .. } => layout::skip(facts, *version, objections),
         Step::AllowMissing { version, hosts, .. } => {
-            layout::allow_missing(facts, *version, hosts, objections)
+            layout::allow_missing(facts, *version, hosts, objections);
         }
         Step::Desire { host, plan } => hosts::desire(facts, host, plan, objections),
         Step::QuickenReceivers { version, nodes, .. } => moves::quicken(facts, *version, nodes, objections),

@@ -7,7 +7,7 @@ use hayloft_api::{Document, NodeId};
 use crate::{Objection, Snapshot};
 
 /// Garage's preview of a layout. How partitions are split over hosts may differ a little when it is applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Forecast {
     /// Copies of everything.
     pub replication_factor: u8,
@@ -17,6 +17,10 @@ pub struct Forecast {
     pub tiny_partitions: bool,
     /// By node.
     pub nodes: BTreeMap<NodeId, NodeForecast>,
+    /// Bytes that a partition could hold.
+    pub partition_size: Option<u64>,
+    /// Bytes that a partition can hold now.
+    pub partition_size_before: Option<u64>,
 }
 
 /// A node in a preview.
@@ -58,14 +62,17 @@ pub fn judge_forecast(document: &Document, snapshot: &Snapshot, forecast: &Forec
     for (id, node) in &forecast.nodes {
         let host = snapshot.hosts.iter().find(|(_, facts)| facts.id == Some(*id));
         let Some((name, facts)) = host else { continue };
-        let Some(disk) = facts.report.as_ref().and_then(|report| report.disk) else {
+        // What earlier versions still bring counts too.
+        let coming = snapshot.moves.iter().filter(|facts| facts.placed.is_none());
+        let coming: u64 = coming.filter_map(|facts| facts.destinations.get(id)).sum();
+        let incoming = share(
+            bytes,
+            node.incoming
+                .saturating_add(if node.incoming > 0 { coming } else { 0 }),
+        );
+        let Some(room) = room(document, facts) else {
             continue;
         };
-        // Each of the 256 partitions holds about the same share of the data.
-        let incoming = bytes / 256 * node.incoming + bytes % 256 * node.incoming / 256;
-        let room = disk
-            .data_available
-            .saturating_sub(document.spec.rebalance.reserve.of(disk.data_total));
         if incoming > 0 && incoming > room {
             objections.push(Objection::DoesNotFit {
                 host: name.clone(),
@@ -75,4 +82,19 @@ pub fn judge_forecast(document: &Document, snapshot: &Snapshot, forecast: &Forec
         }
     }
     objections
+}
+
+/// Bytes of so many partitions: each of the 256 holds about the same share of the data.
+pub(crate) fn share(bytes: u64, partitions: u64) -> u64 {
+    (bytes / 256)
+        .saturating_mul(partitions)
+        .saturating_add((bytes % 256) * partitions / 256)
+}
+
+/// Bytes that fit a host's disk beside what lies there, with the reserve left free. What goes lies there for ten minutes
+/// more, so it makes no room.
+pub(crate) fn room(document: &Document, facts: &crate::HostFacts) -> Option<u64> {
+    let disk = facts.report.as_ref()?.disk?;
+    let reserve = document.spec.rebalance.reserve.of(disk.data_total);
+    Some(disk.data_available.saturating_sub(reserve))
 }

@@ -9,6 +9,8 @@ mod facts;
 mod forecast;
 mod input;
 mod plan;
+mod preview;
+mod progress;
 mod resync;
 mod step;
 mod words;
@@ -23,5 +25,7 @@ pub use facts::{
 pub use forecast::{Forecast, NodeForecast, judge_forecast};
 pub use input::{Input, Invalid, Member, validate};
 pub use plan::{Plan, Planned, SCRUB_EVERY, SNAPSHOT_EVERY, plan};
+pub use preview::preview;
+pub use progress::progress;
 pub use resync::{Pace, resync_setting};
 pub use step::{Drift, GaragePlan, GatewayPlan, HostPlan, Reason, RepairKind, Step, Waiting, WaitsFor};

@@ -22,6 +22,8 @@ use serde::Serialize;
 
 use crate::{Input, Leadership, Reason, Step, Waiting, WaitsFor};
 
+pub(crate) use moves::RECEIVING_DELAY;
+pub(crate) use retire::GIVING_DELAY;
 pub use upkeep::{SCRUB_EVERY, SNAPSHOT_EVERY};
 
 /// What is to be done now, in order, and what must wait.

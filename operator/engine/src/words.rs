@@ -7,7 +7,7 @@ use hayloft_api::Bytes;
 
 use hayloft_api::NodeId;
 
-use crate::{Drift, Reason, RepairKind, ResyncFacts, RoleChange, Step, Waiting, WaitsFor};
+use crate::{Drift, Reason, RepairKind, ResyncFacts, RoleChange, Snapshot, Staged, Step, Waiting, WaitsFor};
 
 /// `a`, `a and b`, `a, b and c`.
 pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
@@ -18,6 +18,49 @@ pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
             let init: Vec<String> = init.iter().map(ToString::to_string).collect();
             format!("{} and {last}", init.join(", "))
         }
+    }
+}
+
+/// A change of the layout, with hosts by name.
+pub(crate) fn change(snapshot: &Snapshot, change: &Staged) -> String {
+    let host = |id: &NodeId| {
+        let mut hosts = snapshot.hosts.iter();
+        let known = hosts.find(|(_, facts)| facts.id == Some(*id) || facts.former.contains(id));
+        known.map_or_else(|| id.short(), |(name, _)| name.to_string())
+    };
+    let held = |id: &NodeId| {
+        snapshot
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.layout.roles.contains_key(id))
+    };
+    let (mut joins, mut changes, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, change) in &change.roles {
+        match change {
+            RoleChange::Remove => leaves.push(host(id)),
+            RoleChange::Assign(_) if held(id) => changes.push(host(id)),
+            RoleChange::Assign(_) => joins.push(host(id)),
+        }
+    }
+    moved(&joins, &changes, &leaves, change.zone_redundancy.is_some())
+}
+
+/// Who joins, changes and leaves, as one sentence.
+pub(crate) fn moved<T: fmt::Display>(joins: &[T], changes: &[T], leaves: &[T], redundancy: bool) -> String {
+    let mut parts = Vec::new();
+    for (hosts, does) in [(joins, "join"), (changes, "change"), (leaves, "leave")] {
+        if !hosts.is_empty() {
+            let s = if hosts.len() == 1 { "s" } else { "" };
+            parts.push(format!("{} {does}{s}", list(hosts)));
+        }
+    }
+    if redundancy {
+        parts.push("the zone redundancy changes".to_owned());
+    }
+    if parts.is_empty() {
+        "nothing changes".to_owned()
+    } else {
+        list(&parts)
     }
 }
 
@@ -195,19 +238,7 @@ impl fmt::Display for Reason {
                 changes,
                 leaves,
                 redundancy,
-            } => {
-                let mut parts = Vec::new();
-                for (hosts, does) in [(joins, "join"), (changes, "change"), (leaves, "leave")] {
-                    if !hosts.is_empty() {
-                        let s = if hosts.len() == 1 { "s" } else { "" };
-                        parts.push(format!("{} {does}{s}", list(hosts)));
-                    }
-                }
-                if *redundancy {
-                    parts.push("the zone redundancy changes".to_owned());
-                }
-                f.write_str(&list(&parts))
-            }
+            } => f.write_str(&moved(joins, changes, leaves, *redundancy)),
             Self::NewNode { host } => write!(f, "{host} came back as another node"),
             Self::NeverReturns => {
                 f.write_str("a node that lost its role is down and cannot say that it heard of it")

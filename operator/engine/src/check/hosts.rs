@@ -91,8 +91,7 @@ fn is_empty(facts: Facts<'_>, known: &HostFacts) -> bool {
         .snapshot
         .moves
         .iter()
-        .filter(|moved| leaves(moved))
-        .next_back()
+        .rfind(|moved| leaves(moved))
     {
         Some(moved) => moved.settled,
         None => Some(left),

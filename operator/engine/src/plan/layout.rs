@@ -107,7 +107,7 @@ fn differ<'a>(input: &'a Input<'a>, layout: &LayoutFacts, plan: &mut Plan) -> Di
                 Some(waits_for) => plan.wait(format!("give {} a role", member.name), waits_for),
             },
             (Some(spec), Some(role)) if *role != declared_role(spec) && !member.barred => {
-                difference.changes.push(member)
+                difference.changes.push(member);
             }
             (None, Some(_)) if member.barred => {}
             (None, Some(_)) => difference.leaves.push(member),
