@@ -26,8 +26,8 @@ use crate::promise::KeptPromise;
 use crate::report;
 use crate::unit::{Unit, UnitName};
 
-/// Facts that change by themselves (the disk) are looked at so often.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Facts that change by themselves (the disk, the layout) are looked at so often: a few small files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So many questions wait at most.
 const QUESTIONS: usize = 16;
 

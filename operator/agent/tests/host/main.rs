@@ -1,7 +1,7 @@
 //! A host with a real Garage: what its agent reports, answers and mends.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::panic,
     reason = "what fails in a test shall fail the test"
 )]
 
