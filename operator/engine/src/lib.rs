@@ -6,6 +6,7 @@
 
 mod check;
 mod facts;
+mod finding;
 mod forecast;
 mod input;
 mod plan;
@@ -22,6 +23,7 @@ pub use facts::{
     RepairFacts, ReportFacts, ResyncFacts, RoleChange, SecretsFacts, Snapshot, SnapshotKept, Staged,
     Trackers, Unanswered, Upkeep, VersionFacts, VersionStatus,
 };
+pub use finding::{Finding, findings};
 pub use forecast::{Forecast, NodeForecast, judge_forecast};
 pub use input::{Input, Invalid, Member, validate};
 pub use plan::{Plan, Planned, SCRUB_EVERY, SNAPSHOT_EVERY, plan};

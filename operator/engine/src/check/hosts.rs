@@ -87,12 +87,7 @@ fn is_empty(facts: Facts<'_>, known: &HostFacts) -> bool {
         return false;
     };
     let leaves = |moved: &crate::MoveFacts| moved.before.contains_key(&id) && !moved.after.contains_key(&id);
-    let ended: Option<Timestamp> = match facts
-        .snapshot
-        .moves
-        .iter()
-        .rfind(|moved| leaves(moved))
-    {
+    let ended: Option<Timestamp> = match facts.snapshot.moves.iter().rfind(|moved| leaves(moved)) {
         Some(moved) => moved.settled,
         None => Some(left),
     };

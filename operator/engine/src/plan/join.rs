@@ -70,12 +70,17 @@ pub(super) fn obstacle(input: &Input<'_>, member: &Member<'_>) -> Option<WaitsFo
 }
 
 /// Why the document does not admit a Garage of that version.
-pub(crate) fn too_old(input: &Input<'_>, version: Option<&str>) -> Option<String> {
+fn too_old(input: &Input<'_>, version: Option<&str>) -> Option<String> {
     let least = input.document.spec.admission.min_garage.as_deref()?;
-    let version = version?;
-    (numbers(version) < numbers(least)).then(|| {
-        format!("Garage {least} or newer, as spec.admission.minGarage asks; it runs {version}, so update it")
-    })
+    let version = version.filter(|version| older(version, least))?;
+    Some(format!(
+        "Garage {least} or newer, as spec.admission.minGarage asks; it runs {version}, so update it"
+    ))
+}
+
+/// Whether a version is older than another.
+pub(crate) fn older(version: &str, least: &str) -> bool {
+    numbers(version) < numbers(least)
 }
 
 /// The numbers of a version, up to the first part that is none.

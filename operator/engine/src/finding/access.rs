@@ -1,0 +1,56 @@
+//! Secrets, the bucket, and the document.
+
+use hayloft_api::status::{ConditionType, Reason};
+
+use super::{Facts, Finding};
+use crate::words::list;
+use crate::{Reason as Because, Step};
+
+pub(super) fn secrets_kept(facts: Facts<'_>) -> Finding {
+    let kind = ConditionType::SecretsKept;
+    let secrets = &facts.snapshot.secrets;
+    if secrets.known_to.is_empty() {
+        return Finding::good(kind, "nobody who was put out knows secrets that are in use");
+    }
+    let known_to: Vec<_> = secrets.known_to.iter().collect();
+    let behind: Vec<_> = secrets.behind.iter().collect();
+    let mut text = format!(
+        "{} knew the secrets of this cluster, which are being renewed; whoever holds them is its administrator until then",
+        list(&known_to)
+    );
+    if !behind.is_empty() {
+        text.push_str(&format!(". New ones are not yet in use on {}", list(&behind)));
+    }
+    Finding::bad(kind, Reason::SecretsKnown, text)
+}
+
+pub(super) fn access_sound(facts: Facts<'_>) -> Finding {
+    let kind = ConditionType::AccessSound;
+    for planned in &facts.plan.steps {
+        let reason = match (&planned.step, &planned.reason) {
+            (Step::Mend { .. }, Because::Drifted) => Reason::Drift,
+            (Step::Mend { .. } | Step::RenewAdminToken { .. }, _) => Reason::InProgress,
+            (Step::EnsureKey { .. } | Step::EnsureBucket { .. } | Step::AllowKey { .. }, _) => {
+                if facts.snapshot.bucket_made {
+                    Reason::Drift
+                } else {
+                    Reason::InProgress
+                }
+            }
+            _ => continue,
+        };
+        let text = format!("being done: {} ({})", planned.step, planned.reason);
+        return Finding::bad(kind, reason, text);
+    }
+    Finding::good(kind, "bucket, key and tokens are as they should be")
+}
+
+pub(super) fn document_current(facts: Facts<'_>) -> Finding {
+    let kind = ConditionType::DocumentCurrent;
+    if facts.snapshot.stale_document {
+        let text = "a document came back that is older than one that was in force; the newer one stays in force. Apply the \
+                    older one again to confirm that it is meant";
+        return Finding::bad(kind, Reason::OlderDocument, text);
+    }
+    Finding::good(kind, "the newest document is in force")
+}
