@@ -1,6 +1,5 @@
 //! The agent's loop: follows what is desired, reports what is.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,7 +194,7 @@ impl<D: Driver + Sync> Agent<D> {
         let garage_id = member::ensure(&config.places, &config.node_key_seed)
             .map_err(|source| StartError::NodeKey { host: host(), source })?;
         let followed = Followed::at_start(&config.places, garage_id);
-        let held = HeldPorts::again_or_random(ports::remembered(&ports_file(&config.places)))
+        let held = HeldPorts::again_or_random(ports::remembered(&config.places.ports_file()))
             .map_err(|source| StartError::Ports { host: host(), source })?;
         let (ledger, found) = Ledger::open(config.places.dir.join("ledger.json"));
         let trouble = match &found {
@@ -469,7 +468,7 @@ impl<D: Driver + Sync> Agent<D> {
     }
 
     fn keep_ports(&self) {
-        if let Err(error) = ports::remember(&ports_file(&self.config.places), self.ports) {
+        if let Err(error) = ports::remember(&self.config.places.ports_file(), self.ports) {
             // Only a convenience is lost: the next start takes others.
             tracing::warn!(host = %self.config.host, error = %one_line(&error), "the ports could not be noted");
         }
@@ -501,10 +500,6 @@ impl<D: Driver + Sync> Agent<D> {
         report.promise = self.shared.with_promise(|kept| kept.get().report(Instant::now()));
         self.report.send_replace(report);
     }
-}
-
-fn ports_file(places: &Places) -> PathBuf {
-    places.dir.join("ports.json")
 }
 
 /// How often Garage died, when its last death was by a taken port and it waits to be started again.

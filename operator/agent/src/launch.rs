@@ -59,6 +59,12 @@ impl Places {
         self.dir.join("data")
     }
 
+    /// Which ports the host had last: see [`crate::ports`].
+    #[must_use]
+    pub fn ports_file(&self) -> PathBuf {
+        self.dir.join("ports.json")
+    }
+
     /// Logs of the units.
     #[must_use]
     pub fn logs_dir(&self) -> PathBuf {

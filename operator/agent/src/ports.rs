@@ -93,6 +93,17 @@ pub fn remembered(path: &Path) -> Option<Ports> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
+/// Makes the next start choose other ports.
+///
+/// # Errors
+/// When the file is there and cannot be removed.
+pub fn forget(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Remembers ports for the next start.
 ///
 /// # Errors

@@ -231,6 +231,12 @@ fn folder(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry
 fn sensible(info: &SnapshotInfo) -> Result<(), Refusal> {
     let names = info.files.iter().map(|file| plain(&file.name));
     names.collect::<Result<Vec<_>, _>>()?;
+    // Garage's names are times, to the second. Another could be that of a folder of this store.
+    if info.id.0.parse::<jiff::Timestamp>().is_err() || info.id.0.contains('.') {
+        return Err(Refusal::Senseless {
+            why: "a snapshot's name is a time".to_owned(),
+        });
+    }
     if info.files.is_empty() || info.files.len() > MOST_FILES {
         return Err(Refusal::Senseless {
             why: "a snapshot has 1 to 16 files".to_owned(),

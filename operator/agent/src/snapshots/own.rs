@@ -1,6 +1,7 @@
 //! The snapshots that this host's Garage made of itself.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,12 @@ use crate::clock::Clock;
 use crate::files;
 use crate::launch::Places;
 
-/// Garage writes a snapshot in place: one that was written to more recently than this may not be whole.
+/// Garage writes a snapshot in place: one that was written to more recently than this may not be whole. A long one is
+/// written for long, on a disk that may pause.
 const STILL: Duration = Duration::from_secs(2);
+const STILL_AT_MOST: Duration = Duration::from_secs(60);
+/// A second more for so many bytes.
+const BYTES_A_SECOND: u64 = 64 << 20;
 
 /// This host's snapshots.
 #[derive(Debug, Clone)]
@@ -64,12 +69,17 @@ impl Own {
 
     fn is_still(&self, id: &str) -> bool {
         let database = self.places.snapshots_dir().join(id).join("db.lmdb");
-        let written = fs::metadata(database).and_then(|file| file.modified()).ok();
-        let written = written.and_then(|time| Timestamp::try_from(time).ok());
+        let Ok(file) = fs::metadata(database) else {
+            return false;
+        };
+        let written = file
+            .modified()
+            .ok()
+            .and_then(|time| Timestamp::try_from(time).ok());
         written.is_some_and(|written| {
             let since = self.clock.now().duration_since(written);
             // A clock that was set back must not hide a snapshot for long; its age is then not known.
-            since.is_negative() || since.unsigned_abs() >= STILL
+            since.is_negative() || since.unsigned_abs() >= still(file.len())
         })
     }
 
@@ -93,10 +103,15 @@ impl Own {
         names.sort();
         let describe = |name: String| {
             let path = dir.join(&name);
-            let told = fs::metadata(&path).and_then(|file| {
+            let told = fs::metadata(&path).and_then(|before| {
+                let digest = digest(&path)?;
+                let after = fs::metadata(&path)?;
+                if (before.len(), before.modified()?) != (after.len(), after.modified()?) {
+                    return Err(io::Error::other("it is being written still"));
+                }
                 Ok(SnapshotFile {
-                    bytes: file.len(),
-                    digest: digest(&path)?,
+                    bytes: before.len(),
+                    digest,
                     name,
                 })
             });
@@ -121,6 +136,10 @@ impl Own {
         let (data, last) = part(&path, offset, limit).map_err(|error| failed("such a snapshot", &error))?;
         Ok(Answer::Part { data, last })
     }
+}
+
+fn still(bytes: u64) -> Duration {
+    (STILL + Duration::from_secs(bytes / BYTES_A_SECOND)).min(STILL_AT_MOST)
 }
 
 fn file_in(dir: &Path, file: &str) -> Result<PathBuf, Refusal> {

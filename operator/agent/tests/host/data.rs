@@ -41,6 +41,15 @@ async fn an_agent_tells_its_layout_and_its_blocks() {
     let map = facts.versions[0].map.clone().unwrap();
     assert_eq!(map.partitions_of(&report.garage_id), 256);
 
+    // The socket's mode guards it; no further token is needed.
+    assert!(
+        client
+            .metrics()
+            .await
+            .unwrap()
+            .contains("block_resync_queue_length")
+    );
+
     let before = census(&host, None).await;
     assert_eq!(before.blocks(), 0);
     let names = [lay_block(&host.places, "ab01"), lay_block(&host.places, "ab02")];

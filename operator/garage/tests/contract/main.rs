@@ -3,4 +3,5 @@
 
 mod admin;
 mod files;
+mod schema;
 mod support;
