@@ -17,9 +17,9 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Called with `--parent PID -- program args…`; comes back only with the reason why it could not become the program.
+/// Called with `exec-child --parent PID -- program args…`; comes back only with the reason why it could not become the program.
 fn run() -> anyhow::Result<std::io::Error> {
-    let mut args = std::env::args_os().skip(2);
+    let mut args = std::env::args_os().skip(3);
     let parent = args.next().context("whose child?")?;
     let parent = parent.to_str().context("no number")?.parse()?;
     let program = args.nth(1).context("no program was named")?;
