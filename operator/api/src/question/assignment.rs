@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn quorums_are_garages() {
-        let pairs: Vec<_> = (1..=5).map(|factor| quorums(factor)).collect();
+        let pairs: Vec<_> = (1..=5).map(quorums).collect();
         let expected = [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3)];
         assert_eq!(
             pairs,

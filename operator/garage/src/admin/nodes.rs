@@ -416,10 +416,11 @@ impl Client {
         self.get("ListBlockErrors", &[("node", &whom.query())]).await
     }
 
-    /// What a node knows of a block. `None`: it never heard of it, or has forgotten it.
+    /// What a node knows of a block. `None`: it never heard of it, or has forgotten it. The node asks a quorum of others about
+    /// each use.
     ///
     /// # Errors
-    /// When the member does not answer, or refuses; [`AdminError::Node`] when the node does.
+    /// When the member does not answer, or refuses; [`AdminError::Node`] when the node does, also for want of a quorum.
     pub async fn block(&self, node: NodeId, block: BlockName) -> Result<Option<BlockInfo>, AdminError> {
         let body = Block { block_hash: block };
         match self.of_node("GetBlockInfo", node, Some(&body)).await {
