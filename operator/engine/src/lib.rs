@@ -13,6 +13,8 @@ mod plan;
 mod preview;
 mod progress;
 mod resync;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod step;
 mod words;
 

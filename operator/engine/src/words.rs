@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use hayloft_api::Bytes;
+use hayloft_api::{Bytes, Span};
 
 use hayloft_api::NodeId;
 
@@ -131,21 +131,26 @@ impl fmt::Display for WaitsFor {
             } => write!(f, "{host} to be empty: it still holds {blocks} blocks"),
             Self::Absence {
                 host,
+                observed: Span { seconds: 0 },
+                ..
+            } => write!(f, "{host} to come back: it went away minutes ago"),
+            Self::Absence {
+                host,
                 observed,
                 dead_after,
             } => write!(
                 f,
-                "{host} to come back: it was seen to be away for {observed}, and is taken for dead after {dead_after};                  start it, or put it out with `hayloft host evict {host}`"
+                "{host} to come back: it was seen to be away for {observed}, and is taken for dead after {dead_after}; start it, or put it out with `hayloft host evict {host}`"
             ),
             Self::Away { host, until } => write!(f, "{host}, whose absence is announced until {until:.0}"),
             Self::PersonForDead { hosts } => write!(
                 f,
-                "a person: {} are all taken for dead, and a rule puts out one host at a time; start those that live,                  and put out the others with `hayloft host evict NAME`",
+                "a person: {} are all taken for dead, and a rule puts out one host at a time; start those that live, and put out the others with `hayloft host evict NAME`",
                 list(hosts)
             ),
             Self::AllowMissing { version, hosts } => write!(
                 f,
-                "{}: without them no quorum can say that version {version} is complete; start them, or give up what                  only they held with `hayloft host allow-missing-data`",
+                "{}: without them no quorum can say that version {version} is complete; start them, or give up what only they held with `hayloft host allow-missing-data`",
                 list(hosts)
             ),
             Self::Agreement { hosts } => write!(
@@ -159,7 +164,7 @@ impl fmt::Display for WaitsFor {
             ),
             Self::DataLost { host } => write!(
                 f,
-                "the data disk of {host}, which is empty or not mounted: mount it, or, if it was replaced, say so                  with `hayloft host new-disk {host}`"
+                "the data disk of {host}, which is empty or not mounted: mount it, or, if it was replaced, say so with `hayloft host new-disk {host}`"
             ),
             Self::Barred { host } => write!(f, "{host} to forget its evicted node and come back as a new one"),
             Self::Admission { why } => f.write_str(why),

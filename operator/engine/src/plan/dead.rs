@@ -43,7 +43,7 @@ pub(super) fn one<'a>(input: &'a Input<'a>, cluster: &ClusterFacts, plan: &mut P
                 what,
                 WaitsFor::Absence {
                     host,
-                    observed,
+                    observed: roughly(observed),
                     dead_after,
                 },
             );
@@ -75,4 +75,10 @@ pub(super) fn one<'a>(input: &'a Input<'a>, cluster: &ClusterFacts, plan: &mut P
             None
         }
     }
+}
+
+/// In steps of five minutes, or of hours: what waits is told anew only when there is something new to tell.
+fn roughly(observed: Span) -> Span {
+    let step = if observed.seconds < 3600 { 300 } else { 3600 };
+    Span::seconds(observed.seconds / step * step)
 }

@@ -89,7 +89,7 @@ fn happen(world: &mut World, event: &Event) {
             }
             world.snapshot.started = world.snapshot.now;
         }
-        Event::Pass(seconds) => world.passes(i64::from(*seconds)),
+        Event::Pass(seconds) => world.passes(u64::from(*seconds)),
     }
 }
 
@@ -118,7 +118,8 @@ proptest! {
         prop_assert!(plan.steps.is_empty(), "still acting:\n{plan}");
         for host in &world.document.spec.hosts {
             let id = world.snapshot.hosts[&host.name].id.unwrap();
-            let role = world.layout.roles.get(&id);
+            let layout = world.layout();
+            let role = layout.roles.get(&id);
             prop_assert!(role.is_some(), "{} has no role:\n{plan}", host.name);
             prop_assert_eq!(role.unwrap().capacity, host.pledge.map(|pledge| pledge.0));
         }

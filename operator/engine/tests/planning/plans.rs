@@ -1,8 +1,8 @@
 //! Situations, and what is planned in them.
 
-use crate::world::{World, at, document, id, name};
+use crate::world::{World, at, document, id, name, removal};
 use hayloft_api::document::{HostState, Role};
-use hayloft_engine::{Invalid, NodeRole, RoleChange, Staged, validate};
+use hayloft_engine::{Invalid, NodeRole, validate};
 use insta::assert_snapshot;
 
 #[test]
@@ -244,7 +244,7 @@ fn a_host_comes_back_without_its_disk() {
     assert_snapshot!(world.look());
     world.round();
     assert_snapshot!(world.look());
-    world.converge(5);
+    world.converge(12);
     assert!(world.plan().is_done(), "{}", world.plan());
 }
 
@@ -270,22 +270,15 @@ fn the_only_copy_is_not_given_up() {
 #[test]
 fn somebody_else_staged_a_change() {
     let mut world = World::converged(3);
-    world.layout.staged = Staged {
-        roles: [(id(2), RoleChange::Remove)].into(),
-        zone_redundancy: None,
-    };
+    world.garage.stage(id(1), &removal(2)).unwrap();
     assert_snapshot!(world.look());
 }
 
 #[test]
 fn our_own_change_was_interrupted() {
     let mut world = World::converged(3);
-    let staged = Staged {
-        roles: [(id(2), RoleChange::Remove)].into(),
-        zone_redundancy: None,
-    };
-    world.layout.staged = staged.clone();
-    world.snapshot.staged_by_us = Some(staged);
+    world.garage.stage(id(1), &removal(2)).unwrap();
+    world.snapshot.staged_by_us = Some(removal(2));
     assert_snapshot!(world.look());
 }
 
@@ -297,8 +290,10 @@ fn a_node_that_no_host_has_holds_a_role() {
         capacity: Some(1 << 30),
         tags: vec!["old-nas".into()],
     };
-    world.layout.roles.insert(id(99), role);
-    assert_snapshot!(world.look());
+    world.observe();
+    let cluster = world.snapshot.cluster.as_mut().unwrap();
+    cluster.layout.roles.insert(id(99), role);
+    assert_snapshot!(world.plan());
 }
 
 #[test]

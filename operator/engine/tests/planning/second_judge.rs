@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::{World, document, id, name};
+use crate::world::{World, document, id, name, removal};
 use hayloft_api::{Bytes, NodeId};
 use hayloft_engine::{
-    Forecast, HostPlan, NodeForecast, NodeRole, Objection, Plan, Planned, Reason, RoleChange, Staged, Step,
-    check, judge_forecast,
+    Forecast, HostPlan, NodeForecast, NodeRole, Objection, Plan, Planned, Reason, RoleChange, Step, check,
+    judge_forecast,
 };
 
 fn role(n: u8) -> RoleChange {
@@ -72,8 +72,8 @@ fn one_version_at_a_time_and_the_next_one() {
 #[test]
 fn nothing_is_applied_blindly_or_while_a_version_is_in_flight() {
     let mut world = four();
-    world.layout.settled = false;
     world.observe();
+    world.snapshot.cluster.as_mut().unwrap().layout.settled = false;
     assert_eq!(
         judge(&world, [change(2, [(4, RoleChange::Remove)])]),
         [Objection::InFlight(1)]
@@ -94,8 +94,11 @@ fn nothing_is_applied_while_a_role_holder_is_down_unless_that_one_goes() {
     assert_eq!(objections, [Objection::HolderDown("host-3".into())]);
     let mut world = four();
     world.ends(4);
-    world.layout.settled = false;
     world.observe();
+    world.snapshot.cluster.as_mut().unwrap().layout.settled = false;
+    let objections = judge(&world, [change(2, [(4, RoleChange::Remove)])]);
+    assert_eq!(objections, [Objection::RemovesAbsent("host-4".into())]);
+    world.snapshot.barred.insert(id(4));
     assert_eq!(judge(&world, [change(2, [(4, RoleChange::Remove)])]), []);
 }
 
@@ -113,10 +116,7 @@ fn a_role_goes_only_to_a_node_that_is_up() {
 #[test]
 fn what_others_staged_is_neither_applied_nor_reverted() {
     let mut world = four();
-    world.layout.staged = Staged {
-        roles: [(id(2), RoleChange::Remove)].into(),
-        zone_redundancy: None,
-    };
+    world.garage.stage(id(1), &removal(2)).unwrap();
     world.observe();
     assert_eq!(
         judge(&world, [change(2, [(4, RoleChange::Remove)])]),
@@ -126,7 +126,7 @@ fn what_others_staged_is_neither_applied_nor_reverted() {
         judge(&world, [Step::RevertStaging { through: name(1) }]),
         [Objection::RevertsForeign]
     );
-    world.snapshot.staged_by_us = Some(world.layout.staged.clone());
+    world.snapshot.staged_by_us = Some(removal(2));
     assert_eq!(judge(&world, [Step::RevertStaging { through: name(1) }]), []);
 }
 
@@ -146,20 +146,21 @@ fn copies_and_zones_are_never_too_few() {
 }
 
 #[test]
-fn a_second_leaver_waits_for_proof() {
+fn a_second_leaver_waits_until_the_first_is_placed() {
     let mut world = World::converged(5);
     world.document = document(3);
-    world.converge(10);
-    let gone = if world.layout.roles.contains_key(&id(5)) {
-        (5, 4)
+    while world.snapshot.moves.iter().all(|facts| facts.settled.is_none()) {
+        world.round();
+    }
+    let moved = &world.snapshot.moves[0];
+    assert!(moved.settled.is_some() && moved.placed.is_none());
+    let left = if world.layout().roles.contains_key(&id(5)) {
+        5
     } else {
-        (4, 5)
+        4
     };
-    let objections = judge(
-        &world,
-        [change(world.layout.version + 1, [(gone.0, RoleChange::Remove)])],
-    );
-    assert_eq!(objections, [Objection::RemovalUnproven(name(gone.1))]);
+    let objections = judge(&world, [change(3, [(left, RoleChange::Remove)])]);
+    assert_eq!(objections, [Objection::RemovalUnproven(2)]);
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn a_host_that_holds_data_is_never_told_to_stop_garage() {
     };
     assert_eq!(judge(&world, [stop(4)]), [Objection::StopsHolder(name(4))]);
     world.converge(10);
-    assert!(!world.layout.roles.contains_key(&id(4)));
+    assert!(!world.layout().roles.contains_key(&id(4)));
     assert_eq!(judge(&world, [stop(4)]), [Objection::StopsHolder(name(4))]);
     world.snapshot.cluster = None;
     assert_eq!(judge(&world, [stop(2)]), [Objection::StopsHolder(name(2))]);
@@ -187,12 +188,13 @@ fn nobody_with_a_role_is_skipped_and_the_only_copy_stays() {
     assert_eq!(judge(&world, [skip()]), []);
     world.ends(3);
     world.observe();
-    assert_eq!(judge(&world, [skip()]), [Objection::SkipsHolder(id(3).short())]);
+    assert_eq!(judge(&world, [skip()]), [Objection::SkipsHolder("host-3".into())]);
     let mut world = World::converged(2);
     world.document = document(1);
     world.document.spec.hosts[0].name = name(1);
     world.ends(2);
     world.observe();
+    world.snapshot.barred.insert(id(2));
     let objections = judge(&world, [change(2, [(2, RoleChange::Remove)])]);
     assert_eq!(objections, [Objection::LosesOnlyCopy]);
 }
@@ -225,6 +227,7 @@ fn a_preview_that_lowers_redundancy_or_overflows_a_disk_is_refused() {
             },
         )]
         .into(),
+        ..Forecast::default()
     };
     assert_eq!(judge_forecast(&world.document, &world.snapshot, &good), []);
     let bad = Forecast {
