@@ -1,21 +1,36 @@
 //! Doing: a match over steps. What is right to do was decided before.
 
-use std::collections::BTreeMap;
+mod access;
+mod desire;
+pub(crate) mod layout;
+mod nodes;
+mod rotate;
 
-use hayloft_api::agent::{GarageDesired, GatewayDesired, HostDesired, S3Desired};
+use std::sync::Arc;
+
+use hayloft_api::status::EventKind;
 use hayloft_api::{Document, Generation, HostName};
-use hayloft_engine::{
-    Forecast, GaragePlan, GatewayPlan, HostPlan, NodeForecast, Objection, Snapshot, Staged, Step,
-    judge_forecast,
-};
-use hayloft_garage::admin::{
-    AdminError, Client, Layout, Outlook, Permissions, Preview, RoleChange, ZoneRedundancy,
-};
+use hayloft_engine::{AskedFor, Drift, Objection, Snapshot, Staged, Step};
+use hayloft_garage::admin::{AdminError, Client};
 use jiff::Timestamp;
+use rand::Rng;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
 
-use crate::observe::{Memory, staged};
-use crate::store::Attempt;
-use crate::{BUCKET, ClusterSecrets, Links, REGION, Store, StoreError};
+use crate::leadership::Leadership;
+use crate::memory::Memory;
+use crate::moves::NoComparison;
+use crate::snapshots::Snapshots;
+use crate::store::Kind;
+use crate::{Links, Store, StoreError};
+
+/// A place at which tests let the coordinator die.
+macro_rules! may_die {
+    ($at:literal) => {
+        fail::fail_point!($at);
+    };
+}
+pub(crate) use may_die;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +38,9 @@ pub(crate) enum ActError {
     /// A host went away since the plan was made.
     #[error("{0} is gone")]
     Gone(HostName),
+    /// Another coordinator may lead by now.
+    #[error("too few agents follow this coordinator by now")]
+    NotLeading,
     /// Garage refused or did not answer.
     #[error("Garage on {host} failed")]
     Garage {
@@ -39,9 +57,9 @@ pub(crate) enum ActError {
         /// Those it did not reach, and why.
         peers: String,
     },
-    /// This coordinator cannot do it yet.
-    #[error("this version of Hayloft cannot do that yet")]
-    NotYet,
+    /// A repair was launched and is not listed.
+    #[error("the repair that was launched on node {} is not listed there", .0.short())]
+    Unlisted(hayloft_api::NodeId),
     /// Something is staged that should not be.
     #[error("somebody else is staging layout changes at this moment")]
     Staging,
@@ -51,6 +69,9 @@ pub(crate) enum ActError {
     /// The preview breaks rules.
     #[error("the layout was previewed and is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Refused(Vec<Objection>),
+    /// Names cannot be compared yet.
+    #[error("block names cannot be compared yet")]
+    NoComparison(#[source] NoComparison),
     /// The coordinator's store failed.
     #[error("the coordinator's store failed")]
     Store(#[source] StoreError),
@@ -60,10 +81,14 @@ pub(crate) enum ActError {
 pub(crate) struct Actor<'a> {
     pub(crate) document: &'a Document,
     pub(crate) snapshot: &'a Snapshot,
-    pub(crate) links: &'a Links,
+    pub(crate) links: &'a watch::Receiver<Links>,
     pub(crate) store: &'a Store,
     pub(crate) memory: &'a mut Memory,
     pub(crate) term: &'a mut Term,
+    pub(crate) leadership: &'a Leadership,
+    pub(crate) snapshots: &'a mut Snapshots,
+    pub(crate) clock: &'a Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub(crate) rng: &'a mut StdRng,
     pub(crate) now: Timestamp,
 }
 
@@ -89,25 +114,13 @@ impl Term {
 impl Actor<'_> {
     /// Carries out one step.
     pub(crate) async fn act(&mut self, step: &Step) -> Result<(), ActError> {
+        if !self.leadership.leads() {
+            return Err(ActError::NotLeading);
+        }
+        may_die!("before-step");
         match step {
             Step::Desire { host, plan } => self.desire(host, plan),
-            Step::Connect { through, peers } => {
-                let client = self.client(through)?;
-                let outcomes = self.at(through, client.connect(peers).await)?;
-                let failed: Vec<String> = peers
-                    .iter()
-                    .zip(outcomes)
-                    .filter(|(_, outcome)| !outcome.success)
-                    .map(|(peer, outcome)| format!("{} ({})", peer.addr, outcome.error.unwrap_or_default()))
-                    .collect();
-                if failed.is_empty() {
-                    return Ok(());
-                }
-                Err(ActError::Unconnected {
-                    host: through.clone(),
-                    peers: failed.join(", "),
-                })
-            }
+            Step::Connect { through, peers } => self.connect(through, peers).await,
             Step::RevertStaging { through } => {
                 let client = self.client(through)?;
                 self.revert(&client, through).await
@@ -124,58 +137,40 @@ impl Actor<'_> {
                 };
                 self.change_layout(through, *version, change).await
             }
-            Step::SkipGone { through, version } => {
-                let client = self.client(through)?;
-                match client.skip_dead(*version).await {
-                    // It settled meanwhile, or everyone is counted already.
-                    Ok(_) | Err(AdminError::Refused { status: 400, .. }) => Ok(()),
-                    Err(source) => Err(ActError::Garage {
-                        host: through.clone(),
-                        source,
-                    }),
-                }
+            Step::HealSplit { through, version } => {
+                self.change_layout(through, *version, Staged::default()).await
             }
-            Step::HealSplit { .. }
-            | Step::AllowMissing { .. }
-            | Step::QuickenReceivers { .. }
-            | Step::LaunchRepair { .. }
-            | Step::Compare { .. }
-            | Step::SetResync { .. }
-            | Step::Evict { .. }
-            | Step::RotateSecrets { .. }
-            | Step::KeepSnapshot { .. }
-            | Step::Mend { .. }
-            | Step::RenewAdminToken { .. } => Err(ActError::NotYet),
-            Step::EnsureKey { through } => {
-                self.memory.forget_access();
-                let secrets = self.store.secrets();
-                let client = self.client(through)?;
-                let made = client
-                    .import_key(&secrets.access_key_id, &secrets.secret_access_key, "hayloft")
-                    .await;
-                self.at(through, made).map(|_| ())
-            }
+            Step::SkipGone { through, version } => self.skip_gone(through, *version).await,
+            Step::AllowMissing {
+                through,
+                version,
+                hosts,
+            } => self.allow_missing(through, *version, hosts).await,
+            Step::QuickenReceivers {
+                through,
+                version,
+                nodes,
+            } => self.quicken(through, *version, nodes).await,
+            Step::LaunchRepair { through, nodes, kind } => self.repair(through, nodes, *kind).await,
+            Step::Compare { version } => self.compare(*version),
+            Step::SetResync {
+                through,
+                nodes,
+                setting,
+            } => self.set_resync(through, nodes, *setting).await,
+            Step::Evict { host, node } => self.evict(host, *node).await,
+            Step::RotateSecrets { known_to } => self.rotate(known_to).await,
+            Step::KeepSnapshot { of, on } => self.keep_snapshot(of, on).await,
+            Step::Mend { through, drift } => self.mend(through, *drift).await,
+            Step::RenewAdminToken { through } => self.renew_token(through).await,
+            Step::EnsureKey { through } => self.ensure_key(through).await,
             Step::EnsureBucket { through } => {
                 self.memory.forget_access();
                 let client = self.client(through)?;
-                self.at(through, client.create_bucket(BUCKET).await).map(|_| ())
-            }
-            Step::AllowKey { through } => {
-                self.memory.forget_access();
-                let client = self.client(through)?;
-                let Some(bucket) = self.at(through, client.bucket(BUCKET).await)? else {
-                    // The next round makes it again.
-                    return Ok(());
-                };
-                let rights = Permissions {
-                    read: true,
-                    write: true,
-                    owner: false,
-                };
-                let key = &self.store.secrets().access_key_id;
-                self.at(through, client.allow(&bucket.id, key, rights).await)
+                self.at(through, client.create_bucket(crate::BUCKET).await)
                     .map(|_| ())
             }
+            Step::AllowKey { through } => self.allow_key(through).await,
         }
     }
 
@@ -186,202 +181,96 @@ impl Actor<'_> {
         })
     }
 
+    /// The client of a member, with the token that it takes.
     fn client(&mut self, host: &HostName) -> Result<Client, ActError> {
-        let token = &self.store.secrets().admin_token;
+        let token = self.store.secrets().admin_token;
+        let has_role = self.memory.has_role(host);
+        self.made(host, &token, has_role)
+    }
+
+    /// The client of a member, with the static token: for what the other may not do.
+    fn static_client(&mut self, host: &HostName) -> Result<Client, ActError> {
+        let token = self.store.secrets().admin_token;
+        let heard = self
+            .memory
+            .heard
+            .get(host)
+            .ok_or_else(|| ActError::Gone(host.clone()))?;
+        let client = Client::new(&heard.report.admin, token);
+        self.at(host, client)
+    }
+
+    fn made(
+        &mut self,
+        host: &HostName,
+        token: &hayloft_api::Secret,
+        has_role: bool,
+    ) -> Result<Client, ActError> {
         let client = self
             .memory
-            .client(host, token)
+            .client(host, token, has_role)
             .ok_or_else(|| ActError::Gone(host.clone()))?;
-        client.map_err(|source| ActError::Garage {
-            host: host.clone(),
-            source,
-        })
+        self.at(host, client)
     }
 
-    fn desire(&mut self, host: &HostName, plan: &HostPlan) -> Result<(), ActError> {
-        let link = self.links.get(host).ok_or_else(|| ActError::Gone(host.clone()))?;
-        let generation = self.term.next();
-        let desired = desired(host, plan, self.store.secrets(), generation.clone());
-        link.desired
-            .send(Some(desired))
-            .map_err(|_| ActError::Gone(host.clone()))?;
-        self.memory.told.insert(host.clone(), (generation, plan.clone()));
-        Ok(())
+    fn random(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        seed
     }
 
-    async fn change_layout(
-        &mut self,
-        through: &HostName,
-        version: u64,
-        change: Staged,
-    ) -> Result<(), ActError> {
-        let client = self.client(through)?;
-        let attempt = Attempt {
-            through: through.clone(),
-            version,
-            staged: change.clone(),
-            at: self.now.as_second(),
-        };
-        // Written down first: after a crash, what is found staged is known to be ours.
+    fn tell(&mut self, kind: EventKind, text: impl Into<String>) {
+        self.memory.events.tell(self.now, kind, text);
+    }
+
+    /// Bars a node. Its host comes back as another one, or not at all.
+    async fn evict(&mut self, host: &HostName, node: hayloft_api::NodeId) -> Result<(), ActError> {
         self.store
-            .put_attempt(Some(&attempt))
+            .put_record(Kind::Known, host, &true)
             .await
             .map_err(ActError::Store)?;
-        self.memory.attempt = Some(attempt);
-        let redundancy = change.zone_redundancy.flatten().map(ZoneRedundancy::AtLeast);
-        let layout = self.at(through, client.stage(&role_changes(&change), redundancy).await)?;
-        if let Err(error) = self.judge(&client, through, version, &change, &layout).await {
-            self.revert(&client, through).await?;
-            return Err(error);
+        self.memory.known.insert(host.clone());
+        may_die!("evict-known");
+        self.store
+            .put_record(Kind::Barred, &node, host)
+            .await
+            .map_err(ActError::Store)?;
+        self.memory.barred.insert(node, host.clone());
+        if self
+            .memory
+            .asked
+            .get(host)
+            .is_some_and(|asked| asked.what == AskedFor::Evict)
+        {
+            self.store
+                .drop_record(Kind::Asked, host)
+                .await
+                .map_err(ActError::Store)?;
+            self.memory.asked.remove(host);
         }
-        match client.apply(version).await {
-            Ok(applied) => {
-                tracing::info!(version = applied.layout.version, "layout applied");
-                self.settle_attempt().await
-            }
-            Err(source) => {
-                if !source.is_uncertain() {
-                    self.revert(&client, through).await?;
-                }
-                Err(ActError::Garage {
-                    host: through.clone(),
-                    source,
-                })
-            }
-        }
-    }
-
-    /// The last look before applying: that nothing else is staged, and what Garage would make of it.
-    async fn judge(
-        &self,
-        client: &Client,
-        through: &HostName,
-        version: u64,
-        change: &Staged,
-        layout: &Layout,
-    ) -> Result<(), ActError> {
-        if layout.version + 1 != version || !staged(layout).is_within(change) {
-            return Err(ActError::Staging);
-        }
-        match self.at(through, client.preview().await)? {
-            Preview::Impossible { error } => Err(ActError::Impossible(error)),
-            Preview::Possible(outlook) => {
-                let Some(forecast) = forecast(&outlook) else {
-                    return Ok(());
-                };
-                let objections = judge_forecast(self.document, self.snapshot, &forecast);
-                if objections.is_empty() {
-                    Ok(())
-                } else {
-                    Err(ActError::Refused(objections))
-                }
-            }
-        }
-    }
-
-    async fn revert(&mut self, client: &Client, through: &HostName) -> Result<(), ActError> {
-        self.at(through, client.revert().await)?;
-        self.settle_attempt().await
-    }
-
-    async fn settle_attempt(&mut self) -> Result<(), ActError> {
-        self.store.put_attempt(None).await.map_err(ActError::Store)?;
-        self.memory.attempt = None;
+        let short = node.short();
+        let text = format!("{host} is put out: its node {short} is barred, and what it knows is renewed");
+        self.tell(EventKind::Host, text);
         Ok(())
     }
 }
 
-fn role_changes(change: &Staged) -> BTreeMap<hayloft_api::NodeId, RoleChange> {
-    let garage = |change: &hayloft_engine::RoleChange| match change {
-        hayloft_engine::RoleChange::Remove => RoleChange::Remove { remove: true },
-        hayloft_engine::RoleChange::Assign(role) => RoleChange::Assign {
-            zone: role.zone.clone(),
-            tags: role.tags.clone(),
-            capacity: role.capacity,
-        },
-    };
-    change
-        .roles
-        .iter()
-        .map(|(id, change)| (*id, garage(change)))
-        .collect()
-}
-
-fn forecast(outlook: &Outlook) -> Option<Forecast> {
-    let statistics = outlook.statistics.as_ref()?;
-    let nodes = statistics.zones.iter().flat_map(|zone| &zone.nodes);
-    Some(Forecast {
-        replication_factor: statistics.replication_factor,
-        zone_redundancy: statistics.effective_zone_redundancy,
-        tiny_partitions: statistics.low_partition_size,
-        nodes: nodes
-            .map(|node| {
-                let forecast = NodeForecast {
-                    partitions: node.stored_partitions,
-                    incoming: node.new_partitions,
-                };
-                (node.id, forecast)
-            })
-            .collect(),
-    })
-}
-
-/// A host's desired state: the plan, with the secrets that it needs and no others.
-fn desired(
-    host: &HostName,
-    plan: &HostPlan,
-    secrets: &ClusterSecrets,
-    generation: Generation,
-) -> HostDesired {
-    let HostPlan { garage, gateway, .. } = plan;
-    let garage = garage.as_ref().map(|garage| {
-        let GaragePlan {
-            replication_factor,
-            fsync,
-            zone,
-            peers,
-        } = garage;
-        GarageDesired {
-            replication_factor: *replication_factor,
-            fsync: *fsync,
-            rpc_secret: secrets.rpc_secret.clone(),
-            admin_token: secrets.admin_token.clone(),
-            s3_region: REGION.to_owned(),
-            zone: zone.clone(),
-            bootstrap_peers: peers.clone(),
+/// What to say of a drift that was undone.
+fn undone(drift: Drift) -> String {
+    match drift {
+        Drift::Alias => "the bucket had lost its name, and has it again".to_owned(),
+        Drift::Quota { shall: Some(shall) } => {
+            format!("the bucket's limit was another one, and is {shall} again")
         }
-    });
-    let gateway = gateway.as_ref().map(|gateway| {
-        let GatewayPlan {
-            listen,
-            public_url,
-            endpoints,
-            memory,
-            caches,
-        } = gateway;
-        GatewayDesired {
-            listen: listen.clone(),
-            public_url: public_url.clone(),
-            s3: S3Desired {
-                endpoints: endpoints.clone(),
-                region: REGION.to_owned(),
-                bucket: BUCKET.to_owned(),
-                access_key_id: secrets.access_key_id.clone(),
-                secret_access_key: secrets.secret_access_key.clone(),
-            },
-            token_secret: secrets.token_secret.clone(),
-            cluster_key: secrets.cluster_key.clone(),
-            memory: *memory,
-            caches: caches.clone(),
+        Drift::Quota { shall: None } => {
+            "the bucket had a limit that is not declared; it was removed".to_owned()
         }
-    });
-    HostDesired {
-        generation,
-        host: host.clone(),
-        garage,
-        gateway,
-        forget: None,
-        erase_blocks: false,
-        accept_empty_data: false,
+        Drift::Website => "the bucket was served as a web site, and is not any more".to_owned(),
+        Drift::Lifecycle => {
+            "the bucket had rules that delete objects by themselves; they were removed".to_owned()
+        }
+        Drift::Cors => "the bucket had CORS rules; they were removed".to_owned(),
+        Drift::KeyOwns => "the access key could administer the bucket, and cannot any more".to_owned(),
+        Drift::KeyCreates => "the access key could make buckets, and cannot any more".to_owned(),
     }
 }

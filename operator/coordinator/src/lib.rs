@@ -3,16 +3,30 @@
 //! It decides nothing by itself: `hayloft-engine` does. Here are the clock readings, the calls and the files.
 
 mod act;
+mod ask_agent;
 mod coordinator;
+mod detail;
+mod events;
+mod flows;
+mod leadership;
+mod looper;
+mod memory;
+mod metrics;
+mod moves;
 mod observe;
 mod pace;
+mod rotation;
 mod secrets;
+mod snapshots;
 mod store;
 mod tell;
+mod token;
+mod words;
 
 pub use coordinator::{AgentLink, Coordinator, CoordinatorConfig, Links, StartError};
 pub use secrets::{ClusterSecrets, SecretsError};
 pub use store::{Store, StoreError};
+pub use words::WordError;
 
 /// The bucket that holds everything.
 pub const BUCKET: &str = "hayloft";

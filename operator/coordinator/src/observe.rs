@@ -1,25 +1,28 @@
 //! Looking: at what agents report and at what one member of Garage says. No judgement.
 
+mod access;
 mod ask;
 mod facts;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use hayloft_api::agent::{AdminAddress, GARAGE_UNIT, HostReport};
-use hayloft_api::{Document, Generation, HostName, NodeId, Secret};
-use hayloft_engine::{Access, ClusterFacts, HostPlan};
-use hayloft_garage::admin::{AdminError, BucketInfo, Client, Health, Layout};
+use hayloft_api::agent::{GARAGE_UNIT, UnitState};
+use hayloft_api::{Document, HostName, Secret};
+use hayloft_engine::{Access, ClusterFacts};
+use hayloft_garage::admin::{AdminError, BucketInfo, Health, Layout};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use ask::staged;
 pub(crate) use facts::snapshot;
 
+use crate::memory::{Heard, Memory};
 use crate::store::{Attempt, Remembered};
+use crate::tell::chain;
+use crate::token::OwnToken;
 use crate::{Links, Store, StoreError};
 
-/// How long nobody but the member that was told to apply a layout is asked, when its answer was not heard: its
-/// version must not be met by another one of the same number.
-const LOYALTY: SignedDuration = SignedDuration::from_secs(60);
+/// So long after a member was told to apply a layout, it may still be at it.
+const APPLYING: SignedDuration = SignedDuration::from_secs(60);
 
 /// What one member said, in full.
 #[derive(Debug, Clone)]
@@ -34,71 +37,8 @@ pub(crate) struct Observation {
     pub(crate) bucket: Option<BucketInfo>,
 }
 
-/// The last report of a host.
-#[derive(Debug, Clone)]
-pub(crate) struct Heard {
-    pub(crate) report: HostReport,
-    pub(crate) at: Timestamp,
-    pub(crate) agent: bool,
-}
-
-/// What the coordinator keeps between rounds. All of it but the store's part can be lost.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) started: Timestamp,
-    pub(crate) heard: BTreeMap<HostName, Heard>,
-    pub(crate) remembered: BTreeMap<HostName, Remembered>,
-    pub(crate) former: BTreeMap<NodeId, HostName>,
-    pub(crate) ready_since: BTreeMap<HostName, Timestamp>,
-    pub(crate) told: BTreeMap<HostName, (Generation, HostPlan)>,
-    pub(crate) attempt: Option<Attempt>,
-    pub(crate) bucket_made: bool,
-    clients: BTreeMap<HostName, (AdminAddress, Client)>,
-    through: Option<HostName>,
-    access: Option<(Timestamp, Access, Option<BucketInfo>)>,
-    settled: Option<u64>,
-}
-
-impl Memory {
-    pub(crate) async fn load(store: &Store, started: Timestamp) -> Result<Self, StoreError> {
-        Ok(Self {
-            started,
-            heard: BTreeMap::new(),
-            remembered: store.hosts().await?,
-            former: store.former().await?,
-            ready_since: BTreeMap::new(),
-            told: BTreeMap::new(),
-            attempt: store.attempt().await?,
-            bucket_made: store.bucket_made().await?,
-            clients: BTreeMap::new(),
-            through: None,
-            access: None,
-            settled: None,
-        })
-    }
-
-    /// What is known of the bucket must be asked again.
-    pub(crate) fn forget_access(&mut self) {
-        self.access = None;
-    }
-
-    /// The client of a host's Garage.
-    pub(crate) fn client(&mut self, host: &HostName, token: &Secret) -> Option<Result<Client, AdminError>> {
-        let admin = &self.heard.get(host)?.report.admin;
-        if let Some((address, client)) = self.clients.get(host)
-            && address == admin
-        {
-            return Some(Ok(client.clone()));
-        }
-        match Client::new(admin, token.clone()) {
-            Ok(client) => {
-                self.clients.insert(host.clone(), (admin.clone(), client.clone()));
-                Some(Ok(client))
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }
-}
+/// How long one member may take to answer all questions of a round before another one is asked.
+const ONE_MEMBER: Duration = Duration::from_secs(12);
 
 /// Takes in what agents report, and remembers whom it heard of.
 pub(crate) async fn hear(
@@ -120,6 +60,27 @@ pub(crate) async fn hear(
             continue;
         }
         let id = report.garage_id;
+        let news = memory
+            .heard
+            .get(name)
+            .is_none_or(|heard| heard.report.seq != report.seq);
+        if news && agent {
+            // What comes just now was written just now.
+            memory
+                .skews
+                .insert(name.clone(), report.clock.duration_since(now));
+        }
+        match report.unit(GARAGE_UNIT).map(|unit| &unit.state) {
+            Some(UnitState::Running { pid } | UnitState::Starting { pid }) => {
+                let known = memory.daemons.get(name).is_some_and(|(known, _)| known == pid);
+                if !known {
+                    memory.daemons.insert(name.clone(), (*pid, now));
+                }
+            }
+            Some(UnitState::BackingOff { .. } | UnitState::Failed { .. } | UnitState::Stopped) | None => {
+                memory.daemons.remove(name);
+            }
+        }
         // An agent that started anew has another link, on which nothing was said yet.
         let said = link
             .desired
@@ -172,6 +133,10 @@ pub(crate) async fn hear(
     Ok(())
 }
 
+fn had_role(memory: &Memory, name: &HostName) -> bool {
+    memory.remembered.get(name).is_some_and(|host| host.had_role)
+}
+
 /// Asks one member. The one asked last is asked again as long as it answers, for all writes go to one.
 ///
 /// # Errors
@@ -181,37 +146,61 @@ pub(crate) async fn look(
     token: &Secret,
     key_id: &str,
     now: Timestamp,
-) -> Result<Option<Observation>, AdminError> {
+) -> Result<Option<Observation>, String> {
     let mut candidates: Vec<HostName> = memory
         .heard
         .iter()
         .filter(|(_, heard)| heard.agent && heard.report.runs(GARAGE_UNIT))
         .map(|(name, _)| name.clone())
         .collect();
-    let recent = |at: i64| Timestamp::from_second(at).is_ok_and(|at| now.duration_since(at).abs() < LOYALTY);
-    if let Some(attempt) = memory.attempt.as_ref().filter(|attempt| recent(attempt.at)) {
-        candidates.retain(|name| *name == attempt.through);
-    }
-    let had_role = |name: &HostName| memory.remembered.get(name).is_some_and(|host| host.had_role);
-    candidates.sort_by_key(|name| (memory.through.as_ref() != Some(name), !had_role(name)));
+    // Whoever was told to apply a layout knows best what became of it.
+    let told = memory.attempt.as_ref().map(|attempt| attempt.through.clone());
+    // An evicted host is asked nothing.
+    candidates.retain(|name| {
+        memory
+            .remembered
+            .get(name)
+            .is_none_or(|host| !memory.barred.contains_key(&host.id))
+    });
+    candidates.sort_by_key(|name| {
+        (
+            told.as_ref() != Some(name),
+            memory.through.as_ref() != Some(name),
+            !had_role(memory, name),
+        )
+    });
     let mut last = None;
     for name in candidates {
-        let client = match memory.client(&name, token) {
+        let has_role = had_role(memory, &name);
+        let client = match memory.client(&name, token, has_role) {
             None => continue,
             Some(Ok(client)) => client,
             Some(Err(error)) => {
-                last = Some(error);
+                last = Some(chain(&error));
                 continue;
             }
         };
-        match ask::ask(memory, &client, &name, key_id, now).await {
+        let asked = tokio::time::timeout(ONE_MEMBER, ask::ask(memory, &client, &name, key_id, now)).await;
+        let Ok(asked) = asked else {
+            last = Some(format!("{name} takes too long to answer"));
+            continue;
+        };
+        match asked {
             Ok(observation) => {
                 memory.through = Some(name);
                 return Ok(Some(observation));
             }
+            Err(AdminError::Forbidden { .. })
+                if has_role && memory.token.as_ref().is_some_and(OwnToken::is_usable) =>
+            {
+                // The token is gone, or this member does not know it yet: the static one is good everywhere.
+                if let Some(token) = &mut memory.token {
+                    token.refused = true;
+                }
+            }
             Err(error) => {
                 tracing::debug!(host = %name, %error, "a member could not be asked");
-                last = Some(error);
+                last = Some(format!("{name}: {}", chain(&error)));
             }
         }
     }
@@ -247,11 +236,32 @@ pub(crate) async fn remember(
         store.put_bucket_made().await?;
         memory.bucket_made = true;
     }
-    let applied =
-        |attempt: &Attempt| facts.layout.version >= attempt.version && facts.layout.staged.is_empty();
-    if memory.attempt.as_ref().is_some_and(applied) {
+    if let Some(bucket) = &observation.bucket
+        && memory.bucket_id.as_ref() != Some(&bucket.id)
+        && bucket.global_aliases.iter().any(|alias| alias == crate::BUCKET)
+    {
+        store.put_json_fact("bucket-id", &bucket.id).await?;
+        memory.bucket_id = Some(bucket.id.clone());
+    }
+    if memory
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| concluded(attempt, facts, now))
+    {
         store.put_attempt(None).await?;
         memory.attempt = None;
     }
     Ok(())
+}
+
+/// Whether it is known what became of an attempt: its version is there, or the member itself, when it cannot be at it any
+/// more, says that it is not.
+fn concluded(attempt: &Attempt, facts: &ClusterFacts, now: Timestamp) -> bool {
+    if !facts.layout.staged.is_empty() {
+        return false;
+    }
+    let at = Timestamp::from_second(attempt.at).unwrap_or(now);
+    let itself = facts.through == attempt.through;
+    let over = !attempt.sent || now.duration_since(at).abs() > APPLYING;
+    facts.layout.version >= attempt.version || (itself && over)
 }

@@ -1,11 +1,14 @@
 //! What the coordinator must not forget: one SQLite file of mode 0600.
 
+mod lock;
+mod records;
 mod registry;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hayloft_api::{Document, rules};
@@ -15,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
+pub(crate) use lock::StoreLock;
+pub(crate) use records::{KeptEvent, Kind};
 pub(crate) use registry::Remembered;
 
 use crate::{ClusterSecrets, SecretsError};
@@ -31,6 +36,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Another coordinator uses it.
+    #[error("another coordinator runs with the store {path}; stop that one first", path = path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
     },
     /// It cannot be opened as a database.
     #[error("cannot open the coordinator's store {path}", path = path.display())]
@@ -79,8 +90,9 @@ pub enum StoreError {
 /// The coordinator's store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
+    path: PathBuf,
     pool: SqlitePool,
-    secrets: ClusterSecrets,
+    secrets: Arc<RwLock<ClusterSecrets>>,
 }
 
 /// What was put into Garage's staging area and was not yet seen applied.
@@ -94,6 +106,9 @@ pub(crate) struct Attempt {
     pub(crate) staged: Staged,
     /// When, in seconds since 1970.
     pub(crate) at: i64,
+    /// Whether it was told to apply it; before that, only to stage it.
+    #[serde(default)]
+    pub(crate) sent: bool,
 }
 
 impl Store {
@@ -140,12 +155,39 @@ impl Store {
                 source,
             })?;
         let secrets = secrets(&pool, seed).await?;
-        Ok(Self { pool, secrets })
+        Ok(Self {
+            path: path.to_owned(),
+            pool,
+            secrets: Arc::new(RwLock::new(secrets)),
+        })
     }
 
-    /// The cluster's secrets.
-    pub fn secrets(&self) -> &ClusterSecrets {
-        &self.secrets
+    /// The cluster's secrets, as they are now: an eviction renews some.
+    pub fn secrets(&self) -> ClusterSecrets {
+        self.secrets
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts new secrets in place of the old ones, all or none.
+    pub(crate) async fn put_secrets(&self, secrets: ClusterSecrets) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Query {
+            doing: "keep the secrets",
+            source,
+        };
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for (name, value) in secrets.rows() {
+            sqlx::query("INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+                .bind(name)
+                .bind(value)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+        Ok(())
     }
 
     /// The document in force, if one was ever applied.
@@ -200,10 +242,7 @@ impl Store {
     }
 
     pub(crate) async fn put_attempt(&self, attempt: Option<&Attempt>) -> Result<(), StoreError> {
-        let text = serde_json::to_string(&attempt).map_err(|error| StoreError::Damaged {
-            what: error.to_string(),
-        })?;
-        self.put_fact("attempt", &text).await
+        self.put_json_fact("attempt", &attempt).await
     }
 
     /// Waits until nothing is being written, and closes the file.
@@ -211,13 +250,27 @@ impl Store {
         self.pool.close().await;
     }
 
-    async fn json_fact<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StoreError> {
+    pub(crate) async fn json_fact<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, StoreError> {
         let Some(text) = self.fact(name).await? else {
             return Ok(None);
         };
         serde_json::from_str(&text).map_err(|_| StoreError::Damaged {
             what: format!("the fact `{name}`"),
         })
+    }
+
+    pub(crate) async fn put_json_fact<T: Serialize>(
+        &self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), StoreError> {
+        let text = serde_json::to_string(value).map_err(|error| StoreError::Damaged {
+            what: error.to_string(),
+        })?;
+        self.put_fact(name, &text).await
     }
 
     async fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
@@ -231,7 +284,7 @@ impl Store {
             })
     }
 
-    async fn put_fact(&self, name: &'static str, value: &str) -> Result<(), StoreError> {
+    pub(crate) async fn put_fact(&self, name: &'static str, value: &str) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
             .bind(name)
             .bind(value)

@@ -1,6 +1,7 @@
 //! Telling: status and conditions, from what was seen and done.
 
 mod conditions;
+mod moves;
 mod parts;
 
 use std::collections::BTreeMap;
@@ -10,13 +11,13 @@ use hayloft_api::Document;
 use hayloft_api::status::{
     Condition, ConditionType, GatewayStatus, LayoutStatus, Phase, SpaceStatus, Status, Waiting,
 };
-use hayloft_engine::{Plan, Snapshot};
-use hayloft_garage::admin::AdminError;
+use hayloft_engine::{Finding, Plan, Snapshot, findings};
 use jiff::Timestamp;
 
 use self::conditions::Facts;
-use crate::coordinator::Refusal;
-use crate::observe::{Memory, Observation};
+use crate::looper::Refusal;
+use crate::memory::Memory;
+use crate::observe::Observation;
 
 /// What went wrong in one round.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub(crate) struct Outcome {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -53,8 +54,8 @@ impl Outcome {
         self.unconnected = Some(text);
     }
 
-    pub(crate) fn unobserved(&mut self, error: &AdminError) {
-        self.unobserved = Some(chain(error));
+    pub(crate) fn unobserved(&mut self, why: String) {
+        self.unobserved = Some(why);
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
@@ -70,6 +71,11 @@ impl Outcome {
         };
         tracing::error!("{text}");
         self.refusal = Some(text);
+    }
+
+    /// The last thing that failed.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        self.failures.last().cloned()
     }
 
     /// Whether no step failed and the plan was followed.
@@ -124,7 +130,7 @@ impl Teller {
         document: &Document,
         snapshot: &Snapshot,
         observation: Option<&Observation>,
-        memory: &Memory,
+        memory: &mut Memory,
         plan: &Plan,
         outcome: &Outcome,
     ) -> Status {
@@ -139,9 +145,19 @@ impl Teller {
             gateway: &gateway,
         };
         let found = conditions::find(&facts);
+        let rules = findings(document, snapshot, plan).into_iter().map(|finding| {
+            let Finding {
+                kind,
+                holds,
+                reason,
+                message,
+            } = finding;
+            (kind, (holds, reason, message))
+        });
         let now = snapshot.now;
         let conditions: Vec<Condition> = found
             .into_iter()
+            .chain(rules)
             .map(|(kind, (status, reason, message))| {
                 let since = self.since.entry(kind).or_insert((status, now));
                 if since.0 != status {
@@ -161,17 +177,14 @@ impl Teller {
                 .iter()
                 .any(|condition| condition.kind == kind && condition.status)
         };
-        let healthy = [
-            ConditionType::Serving,
-            ConditionType::HostsUp,
-            ConditionType::StagingClean,
-            ConditionType::Observed,
-            ConditionType::Acting,
-        ];
+        let healthy = conditions
+            .iter()
+            .filter(|condition| condition.kind.is_health())
+            .all(|condition| condition.status);
         self.served |= holds(ConditionType::Serving);
         let phase = if !self.served {
             Phase::Starting
-        } else if !healthy.into_iter().all(holds) {
+        } else if !healthy {
             Phase::Degraded
         } else if holds(ConditionType::Converged) {
             Phase::Ready
@@ -195,8 +208,8 @@ impl Teller {
                     waits_for: waiting.waits_for.to_string(),
                 })
                 .collect(),
-            moves: Vec::new(),
-            events: Vec::new(),
+            moves: moves::moves(snapshot, memory),
+            events: memory.events.shown(),
         }
     }
 }

@@ -1,17 +1,18 @@
-//! The questions to one member.
+//! The questions to one member that every round asks.
 
-use hayloft_api::{Bytes, HostName};
+use std::collections::BTreeMap;
+
+use hayloft_api::agent::DiskReport;
+use hayloft_api::{HostName, NodeId};
 use hayloft_engine::{
-    Access, BucketFacts, ClusterFacts, LayoutFacts, NodeFacts, NodeRole, RoleChange, Staged,
+    ClusterFacts, LayoutFacts, NodeFacts, NodeRole, PartitionFacts, RoleChange, Staged, Trackers,
+    VersionFacts, VersionStatus,
 };
-use hayloft_garage::admin::{self, AdminError, BucketInfo, Client, Layout, ZoneRedundancy};
-use jiff::{SignedDuration, Timestamp};
+use hayloft_garage::admin::{self, AdminError, Client, History, Layout, Node, ZoneRedundancy};
+use jiff::Timestamp;
 
-use super::{Memory, Observation};
-use crate::BUCKET;
-
-/// How old what is known of the bucket may be. Counting is cheap for Garage; the question's cost is its token.
-const BUCKET_AGE: SignedDuration = SignedDuration::from_secs(20);
+use super::{Observation, access};
+use crate::memory::Memory;
 
 pub(super) async fn ask(
     memory: &mut Memory,
@@ -23,21 +24,22 @@ pub(super) async fn ask(
     let status = client.status().await?;
     let layout = client.layout().await?;
     let health = client.health().await?;
-    let settled = match memory.settled {
-        _ if layout.version == 0 => true,
-        // A version that settled once stays so until the next.
-        Some(version) if version == layout.version => true,
-        _ => {
-            let history = client.history().await?;
-            let settled = history.settled() && history.current_version == layout.version;
-            memory.settled = settled.then_some(layout.version);
-            settled
-        }
+    // A version that settled once stays so until the next.
+    let known = layout.version == 0 || memory.settled == Some(layout.version);
+    let history = if known {
+        None
+    } else {
+        Some(client.history().await?)
     };
+    let settled = known
+        || history
+            .as_ref()
+            .is_some_and(|history| history.settled() && history.current_version == layout.version);
+    memory.settled = settled.then_some(layout.version);
     let (access, bucket) = if layout.version == 0 {
         (None, None)
     } else {
-        access(memory, client, key_id, now).await?
+        access::ask(memory, client, key_id, now).await?
     };
     let facts = ClusterFacts {
         through: name.clone(),
@@ -45,21 +47,15 @@ pub(super) async fn ask(
         nodes: status
             .nodes
             .iter()
-            .map(|node| {
-                (
-                    node.id,
-                    NodeFacts {
-                        up: node.is_up,
-                        draining: node.draining,
-                        ..NodeFacts::default()
-                    },
-                )
-            })
+            .map(|node| (node.id, node_facts(node, memory)))
             .collect(),
         layout: layout_facts(&layout, settled),
-        versions: Vec::new(),
-        trackers: None,
-        partitions: None,
+        versions: history.as_ref().map(versions).unwrap_or_default(),
+        trackers: history.as_ref().and_then(trackers),
+        partitions: (layout.version > 0).then_some(PartitionFacts {
+            with_quorum: health.partitions_quorum,
+            all_up: health.partitions_all_ok,
+        }),
         access,
     };
     Ok(Observation {
@@ -70,52 +66,44 @@ pub(super) async fn ask(
     })
 }
 
-/// Looks for the key and the bucket, or remembers them. Without a quorum for their tables that is not known, which
-/// must not hide the rest.
-async fn access(
-    memory: &mut Memory,
-    client: &Client,
-    key_id: &str,
-    now: Timestamp,
-) -> Result<(Option<Access>, Option<BucketInfo>), AdminError> {
-    if let Some((at, access, bucket)) = &memory.access
-        && access.ready()
-        && now.duration_since(*at) < BUCKET_AGE
-    {
-        return Ok((Some(access.clone()), bucket.clone()));
+fn node_facts(node: &Node, memory: &Memory) -> NodeFacts {
+    let queue = memory.details.queues.get(&node.id);
+    NodeFacts {
+        up: node.is_up,
+        draining: node.draining,
+        queue: queue.map(|queue| queue.length),
+        errors: queue.map(|queue| queue.errors),
+        disk: node.data_partition.map(|free| DiskReport {
+            data_available: free.available,
+            data_total: free.total,
+        }),
     }
-    let asked = async {
-        let bucket = client.bucket(BUCKET).await?;
-        let rights = bucket
-            .as_ref()
-            .and_then(|bucket| bucket.keys.iter().find(|key| key.access_key_id == key_id))
-            .map(|key| key.permissions);
-        let key = match rights {
-            Some(_) => true,
-            None => client.key(key_id).await?.is_some(),
-        };
-        let allowed = rights.is_some_and(|rights| rights.read && rights.write);
-        let facts = bucket.as_ref().map(|bucket| BucketFacts {
-            allowed,
-            ..BucketFacts::good(Bytes(bucket.bytes))
-        });
-        let access = Access {
-            key,
-            bucket: facts,
-            ..Access::default()
-        };
-        Ok::<_, AdminError>((access, bucket))
-    };
-    match asked.await {
-        Ok((access, bucket)) => {
-            memory.access = Some((now, access.clone(), bucket.clone()));
-            Ok((Some(access), bucket))
-        }
-        Err(AdminError::LayoutNotReady { .. } | AdminError::Refused { status: 500.., .. }) => {
-            Ok((None, None))
-        }
-        Err(error) => Err(error),
-    }
+}
+
+fn versions(history: &History) -> Vec<VersionFacts> {
+    let mut versions: Vec<VersionFacts> = history
+        .versions
+        .iter()
+        .map(|version| VersionFacts {
+            version: version.version,
+            status: match version.status {
+                admin::VersionStatus::Current => VersionStatus::Current,
+                admin::VersionStatus::Draining => VersionStatus::Draining,
+                admin::VersionStatus::Historical => VersionStatus::Historical,
+            },
+        })
+        .collect();
+    versions.sort_by_key(|version| version.version);
+    versions
+}
+
+fn trackers(history: &History) -> Option<BTreeMap<NodeId, Trackers>> {
+    let trackers = history.update_trackers.as_ref()?.iter();
+    let read = trackers.map(|(id, tracker)| {
+        let admin::Tracker { ack, sync, sync_ack } = *tracker;
+        (*id, Trackers { ack, sync, sync_ack })
+    });
+    Some(read.collect())
 }
 
 fn layout_facts(layout: &Layout, settled: bool) -> LayoutFacts {

@@ -1,70 +1,162 @@
 //! All facts of a round, put together.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use hayloft_api::agent::{GARAGE_UNIT, GATEWAY_UNIT};
 use hayloft_api::{HostName, NodeId};
-use hayloft_engine::{ClusterFacts, HostFacts, ReportFacts, Snapshot};
+use hayloft_engine::{
+    ClusterFacts, HostFacts, Leadership, Look, ReportFacts, SecretsFacts, Snapshot, Unanswered,
+};
 use hayloft_garage::GarageVersion;
 use jiff::Timestamp;
 
-use super::{Heard, Memory, Observation};
+use super::Observation;
+use crate::memory::{Heard, Memory};
 
 /// All facts together.
 pub(crate) fn snapshot(
     memory: &mut Memory,
     observation: Option<&Observation>,
+    leadership: Leadership,
     now: Timestamp,
     minute_of_day: u16,
 ) -> Snapshot {
     let cluster = observation.map(|observation| observation.facts.clone());
-    let names: Vec<HostName> = memory
+    let names: BTreeSet<HostName> = memory
         .remembered
         .keys()
         .chain(memory.heard.keys())
         .cloned()
         .collect();
-    let mut hosts = BTreeMap::new();
-    for name in names {
-        let remembered = memory.remembered.get(&name);
-        let heard = memory.heard.get(&name);
-        let id = heard
-            .map(|heard| heard.report.garage_id)
-            .or(remembered.map(|host| host.id));
-        let ready = ready(cluster.as_ref(), id);
-        if ready {
-            memory.ready_since.entry(name.clone()).or_insert(now);
-        } else {
-            memory.ready_since.remove(&name);
-        }
-        let facts = HostFacts {
-            id,
-            zone: remembered.and_then(|host| host.zone.clone()),
-            ready_since: memory.ready_since.get(&name).copied(),
-            former: memory
-                .former
-                .iter()
-                .filter(|(former, host)| **host == name && Some(**former) != id)
-                .map(|(former, _)| *former)
-                .collect(),
-            left: remembered.and_then(|host| host.left),
-            agent: heard.is_some_and(|heard| heard.agent),
-            report: heard.map(report_facts),
-            told: memory.told.get(&name).map(|(_, plan)| plan.clone()),
-            ..HostFacts::default()
-        };
-        hosts.insert(name, facts);
-    }
+    look_for(memory, cluster.as_ref(), &names, now);
+    let hosts = names
+        .into_iter()
+        .map(|name| {
+            let facts = host(memory, cluster.as_ref(), &name, now);
+            (name, facts)
+        })
+        .collect();
+    let secrets = SecretsFacts {
+        known_to: memory.known.clone(),
+        behind: behind(memory),
+    };
+    let unanswered = memory
+        .attempt
+        .as_ref()
+        .filter(|attempt| attempt.sent)
+        .map(|attempt| Unanswered {
+            through: attempt.through.clone(),
+            version: attempt.version,
+            at: Timestamp::from_second(attempt.at).unwrap_or(now),
+        });
     Snapshot {
-        now,
-        minute_of_day,
-        started: memory.started,
+        leadership,
         hosts,
         cluster,
         staged_by_us: memory.attempt.as_ref().map(|attempt| attempt.staged.clone()),
+        unanswered,
         bucket_made: memory.bucket_made,
+        moves: memory.moves.facts(),
+        barred: memory.barred.keys().copied().collect(),
+        may_lack: memory.may_lack.clone(),
+        secrets,
+        rate: memory.rates.values().max().copied(),
+        clients_idle: memory.details.idle.unwrap_or(false),
+        minute_of_day,
+        started: memory.started,
         ..Snapshot::empty(now)
     }
+}
+
+/// Counts absences.
+fn look_for(memory: &mut Memory, cluster: Option<&ClusterFacts>, names: &BTreeSet<HostName>, now: Timestamp) {
+    let reachable = |name: &HostName, id: NodeId| {
+        let agent = memory.heard.get(name).is_some_and(|heard| heard.agent);
+        let role = cluster.is_some_and(|cluster| cluster.layout.roles.contains_key(&id));
+        agent && (!role || cluster.is_some_and(|cluster| cluster.is_up(id)))
+    };
+    let voters = memory.voters();
+    let id = |name: &HostName| memory.remembered.get(name).map(|host| host.id);
+    let there = voters
+        .iter()
+        .filter(|name| id(name).is_some_and(|id| reachable(name, id)))
+        .count();
+    let majority = cluster.is_some() && there * 2 > voters.len();
+    let looks: Vec<(HostName, Look)> = names
+        .iter()
+        .filter_map(|name| {
+            let present = reachable(name, id(name)?);
+            Some((
+                name.clone(),
+                Look {
+                    now,
+                    present,
+                    majority,
+                },
+            ))
+        })
+        .collect();
+    for (name, look) in looks {
+        let presence = memory.presence.entry(name).or_default();
+        *presence = std::mem::take(presence).seen(look);
+    }
+}
+
+fn host(memory: &mut Memory, cluster: Option<&ClusterFacts>, name: &HostName, now: Timestamp) -> HostFacts {
+    let id = memory
+        .heard
+        .get(name)
+        .map(|heard| heard.report.garage_id)
+        .or(memory.remembered.get(name).map(|host| host.id));
+    if ready(cluster, id) {
+        memory.ready_since.entry(name.clone()).or_insert(now);
+    } else {
+        memory.ready_since.remove(name);
+    }
+    let remembered = memory.remembered.get(name);
+    let heard = memory.heard.get(name);
+    let mut upkeep = memory.upkeep.get(name).cloned().unwrap_or_default();
+    if let Some(id) = id {
+        let details = &memory.details;
+        upkeep.busy = details.upkeep.contains_key(&id) || details.scrubbing.contains(&id);
+        upkeep.corruptions = details
+            .corruptions
+            .get(&id)
+            .copied()
+            .unwrap_or(upkeep.corruptions);
+    }
+    HostFacts {
+        id,
+        zone: remembered.and_then(|host| host.zone.clone()),
+        ready_since: memory.ready_since.get(name).copied(),
+        former: memory
+            .former
+            .iter()
+            .filter(|(former, host)| *host == name && Some(**former) != id)
+            .map(|(former, _)| *former)
+            .collect(),
+        left: remembered.and_then(|host| host.left),
+        agent: heard.is_some_and(|heard| heard.agent),
+        report: heard.map(|heard| report_facts(heard, memory, name)),
+        told: memory.told.get(name).map(|(_, plan)| plan.clone()),
+        presence: memory.presence.get(name).cloned().unwrap_or_default(),
+        asked: memory.asked.get(name).copied(),
+        skew: memory.skews.get(name).copied(),
+        resync: id.and_then(|id| memory.details.resync.get(&id).copied()),
+        sending: None,
+        upkeep: Some(upkeep),
+    }
+}
+
+/// Who runs Garage and was not told the newest secrets yet.
+fn behind(memory: &Memory) -> BTreeSet<HostName> {
+    if memory.rotation.is_none() {
+        return BTreeSet::new();
+    }
+    let runs = memory.remembered.iter().filter(|(name, host)| {
+        memory.has_role(name) && !memory.told.contains_key(*name) && !memory.barred.contains_key(&host.id)
+    });
+    runs.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether a node is connected and has no role.
@@ -74,7 +166,7 @@ fn ready(cluster: Option<&ClusterFacts>, id: Option<NodeId>) -> bool {
     })
 }
 
-fn report_facts(heard: &Heard) -> ReportFacts {
+fn report_facts(heard: &Heard, memory: &Memory, name: &HostName) -> ReportFacts {
     let Heard { report, at, agent } = heard;
     let unfit = report
         .garage_version
@@ -91,7 +183,7 @@ fn report_facts(heard: &Heard) -> ReportFacts {
         gateway_addr: report.gateway_addr.clone(),
         garage_version: report.garage_version.clone(),
         unfit,
-        garage_started: None,
+        garage_started: memory.daemons.get(name).map(|(_, at)| *at),
         layout: report.layout,
         data: report.data.clone(),
         blocks: report.blocks,

@@ -14,7 +14,7 @@ async fn secrets_are_made_once_and_survive_restarts() {
     let first = open(dir.path(), 1).await;
     let secrets = first.secrets().clone();
     first.close().await;
-    assert_eq!(*open(dir.path(), 2).await.secrets(), secrets);
+    assert_eq!(open(dir.path(), 2).await.secrets(), secrets);
 }
 
 #[tokio::test]
@@ -84,6 +84,7 @@ async fn hosts_and_attempts_read_back_as_they_were_written() {
         [(NodeId::from_public_key([4; 32]), name.clone())].into()
     );
     let attempt = Attempt {
+        sent: true,
         through: name,
         version: 4,
         staged: Staged {

@@ -5,7 +5,8 @@ use hayloft_api::status::{GatewayStatus, HostStatus, HostWatch, LayoutStatus, Sp
 use hayloft_api::{Bytes, Document, HostName};
 use hayloft_engine::Snapshot;
 
-use crate::observe::{Memory, Observation};
+use crate::memory::Memory;
+use crate::observe::Observation;
 
 pub(super) fn hosts(
     document: &Document,

@@ -1,0 +1,199 @@
+//! Renewing what evicted hosts know. Each call does what can be done now; the engine asks for it until nobody knows
+//! anything that is in use.
+
+use std::collections::BTreeSet;
+
+use hayloft_api::HostName;
+use hayloft_api::agent::GARAGE_UNIT;
+use hayloft_api::status::EventKind;
+use hayloft_engine::HostPlan;
+use hayloft_garage::admin::AdminError;
+
+use super::{ActError, Actor, may_die};
+use crate::ClusterSecrets;
+use crate::rotation::Rotation;
+use crate::store::Kind;
+use crate::token::NAME;
+
+impl Actor<'_> {
+    pub(super) async fn rotate(&mut self, known_to: &BTreeSet<HostName>) -> Result<(), ActError> {
+        let Some(rotation) = self.memory.rotation.clone() else {
+            return self.renew_rpc(known_to).await;
+        };
+        if rotation.back.is_none() {
+            return self.wait_for_members(rotation).await;
+        }
+        if rotation.key_made {
+            self.forget_old(rotation).await
+        } else {
+            self.renew_key(rotation).await
+        }
+    }
+
+    async fn put_rotation(&mut self, rotation: Option<Rotation>) -> Result<(), ActError> {
+        self.store
+            .put_json_fact("rotation", &rotation)
+            .await
+            .map_err(ActError::Store)?;
+        self.memory.rotation = rotation;
+        Ok(())
+    }
+
+    /// A new RPC secret and a new static token, for all at once: while some have the old one and some the new, neither
+    /// part has its quorums.
+    async fn renew_rpc(&mut self, known_to: &BTreeSet<HostName>) -> Result<(), ActError> {
+        let fresh = ClusterSecrets::make(self.random());
+        let old = self.store.secrets();
+        let old_key = old.access_key_id.clone();
+        let secrets = ClusterSecrets {
+            rpc_secret: fresh.rpc_secret,
+            admin_token: fresh.admin_token,
+            ..old
+        };
+        let now = (self.clock)();
+        may_die!("before-new-secrets");
+        // A crash between the two renews them once more, which harms nothing.
+        self.store.put_secrets(secrets).await.map_err(ActError::Store)?;
+        may_die!("after-new-secrets");
+        self.put_rotation(Some(Rotation {
+            known_to: known_to.clone(),
+            told: now,
+            old_key,
+            back: None,
+            key_made: false,
+        }))
+        .await?;
+        let told: Vec<(HostName, HostPlan)> = self
+            .memory
+            .told
+            .iter()
+            .filter(|(host, (_, plan))| plan.garage.is_some() && !known_to.contains(*host))
+            .map(|(host, (_, plan))| (host.clone(), plan.clone()))
+            .collect();
+        for (host, plan) in &told {
+            // One that is gone by now is told when it comes back.
+            if let Err(error) = self.desire(host, plan) {
+                tracing::warn!(%host, %error, "a host does not hear the new secrets now");
+                self.memory.told.remove(host);
+            }
+        }
+        let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
+        let text = format!(
+            "the RPC secret is another one now, for {} was put out; all Garages restart together",
+            names.join(", ")
+        );
+        self.tell(EventKind::Secrets, text);
+        Ok(())
+    }
+
+    /// Waits until members see each other again, and says how long that took.
+    async fn wait_for_members(&mut self, rotation: Rotation) -> Result<(), ActError> {
+        let Some(cluster) = &self.snapshot.cluster else {
+            return Ok(());
+        };
+        let holders: Vec<_> = cluster.layout.roles.keys().collect();
+        let up = holders.iter().filter(|id| cluster.is_up(***id)).count();
+        if up < holders.len() {
+            return Ok(());
+        }
+        let took = cluster.observed.duration_since(rotation.told);
+        let text = format!(
+            "all members are connected again, {:.1} s after they were told the new RPC secret",
+            took.as_secs_f64()
+        );
+        self.tell(EventKind::Secrets, text);
+        let back = Some(cluster.observed);
+        self.put_rotation(Some(Rotation { back, ..rotation })).await
+    }
+
+    async fn renew_key(&mut self, rotation: Rotation) -> Result<(), ActError> {
+        let Some(through) = self
+            .snapshot
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.through.clone())
+        else {
+            return Ok(());
+        };
+        let client = self.static_client(&through)?;
+        if self.store.secrets().access_key_id == rotation.old_key {
+            self.other_key(&client, &through).await?;
+        }
+        may_die!("after-new-key");
+        self.put_rotation(Some(Rotation {
+            key_made: true,
+            ..rotation
+        }))
+        .await
+    }
+
+    /// Once every gateway uses the new key: the old one and all unknown admin tokens go.
+    async fn forget_old(&mut self, rotation: Rotation) -> Result<(), ActError> {
+        let Some(through) = self
+            .snapshot
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.through.clone())
+        else {
+            return Ok(());
+        };
+        let follows = |host: &HostName| {
+            let heard = self.memory.heard.get(host);
+            let told = self.memory.told.get(host).map(|(generation, _)| generation);
+            told.is_some() && heard.and_then(|heard| heard.report.generation.as_ref()) == told
+        };
+        let runs = |host: &HostName| {
+            let heard = self.memory.heard.get(host);
+            heard.is_some_and(|heard| heard.agent && heard.report.runs(GARAGE_UNIT))
+        };
+        let hosts: Vec<&HostName> = self.memory.remembered.keys().collect();
+        let behind = hosts
+            .into_iter()
+            .filter(|host| !rotation.known_to.contains(*host) && runs(host))
+            .find(|host| !follows(host));
+        if let Some(host) = behind {
+            tracing::debug!(%host, "does not follow the new secrets yet");
+            return Ok(());
+        }
+        let client = self.static_client(&through)?;
+        match client.delete_key(&rotation.old_key).await {
+            Ok(()) | Err(AdminError::NotFound { .. }) => {}
+            Err(source) => return self.at(&through, Err(source)),
+        }
+        may_die!("after-delete-key");
+        let tokens = self.at(&through, client.tokens().await)?;
+        let mut unknown = 0;
+        for token in tokens {
+            let (Some(id), name) = (token.id, token.name) else {
+                continue;
+            };
+            match client.delete_token(&id).await {
+                Ok(()) | Err(AdminError::NotFound { .. }) => unknown += u32::from(name != NAME),
+                Err(source) => return self.at(&through, Err(source)),
+            }
+        }
+        // A host that missed the switch may carry its own in: they count no more, for nothing else is known.
+        self.store
+            .put_json_fact("own-token", &None::<()>)
+            .await
+            .map_err(ActError::Store)?;
+        self.memory.token = None;
+        self.memory.forget_access();
+        for host in &rotation.known_to {
+            self.store
+                .drop_record(Kind::Known, host)
+                .await
+                .map_err(ActError::Store)?;
+            self.memory.known.remove(host);
+        }
+        let names: Vec<&str> = rotation.known_to.iter().map(HostName::as_str).collect();
+        let mut text = format!("nothing that {} knew is in use any more", names.join(", "));
+        if unknown > 0 {
+            text.push_str(&format!(
+                "; {unknown} admin tokens that Hayloft did not make were deleted"
+            ));
+        }
+        self.tell(EventKind::Secrets, text);
+        self.put_rotation(None).await
+    }
+}

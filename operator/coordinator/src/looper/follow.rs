@@ -1,0 +1,220 @@
+//! Following what was begun: moves, snapshots, and what is asked less often.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hayloft_api::agent::{DataState, GARAGE_UNIT};
+use hayloft_api::question::{Answer, Question};
+use hayloft_api::status::EventKind;
+use hayloft_api::{Bytes, HostName, NodeId};
+use hayloft_garage::admin::Client;
+use jiff::Timestamp;
+
+use super::Loop;
+use crate::Links;
+use crate::ask_agent::{WITHIN, ask};
+use crate::moves::{News, Seen};
+use crate::observe::Observation;
+
+impl Loop {
+    pub(super) async fn follow(&mut self, observation: &Observation, links: &Links, now: Timestamp) {
+        let cluster = &observation.facts;
+        let token = self.store.secrets().admin_token;
+        let mut clients: BTreeMap<HostName, Client> = BTreeMap::new();
+        let running: Vec<HostName> = self
+            .memory
+            .heard
+            .iter()
+            .filter(|(_, heard)| heard.agent && heard.report.runs(GARAGE_UNIT))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in running {
+            let has_role = self.memory.has_role(&name);
+            if let Some(Ok(client)) = self.memory.client(&name, &token, has_role) {
+                clients.insert(name, client);
+            }
+        }
+        if let Some(client) = clients
+            .get(&cluster.through)
+            .filter(|_| cluster.layout.version > 0)
+        {
+            let known = self.memory.hosts_by_node();
+            let up: BTreeSet<NodeId> = cluster
+                .nodes
+                .iter()
+                .filter(|(id, node)| node.up && known.contains_key(id))
+                .map(|(id, _)| *id)
+                .collect();
+            let memory = &mut self.memory;
+            memory.details.turn(client, &up, &mut memory.moves, now).await;
+            memory.details.count_requests(&clients, now).await;
+        }
+        self.learn_maps(cluster.layout.version, &cluster.through, links)
+            .await;
+        let hosts = self.memory.hosts_by_node();
+        let gone = self.memory.gone();
+        let started = self.memory.started_nodes();
+        let sound = self.sound();
+        let bucket = observation.bucket.as_ref().map(|bucket| Bytes(bucket.bytes));
+        let news = self.memory.moves.follow(&Seen {
+            layout: &cluster.layout,
+            hosts: &hosts,
+            started: &started,
+            gone: &gone,
+            sound: &sound,
+            bucket,
+            now,
+        });
+        for one in news {
+            self.announce(&one, &hosts, now);
+        }
+        let mut wanted = self.memory.moves.counted(&hosts);
+        wanted.extend(self.leaving());
+        let memory = &mut self.memory;
+        memory.moves.censuses.turn(&wanted, links, &memory.skews, now);
+        self.measure_rates(&hosts, now).await;
+    }
+
+    /// Hosts that left and may hold blocks.
+    fn leaving(&self) -> BTreeSet<HostName> {
+        let left = self.memory.remembered.iter().filter(|(name, host)| {
+            let heard = self.memory.heard.get(*name);
+            host.left.is_some() && heard.is_some_and(|heard| heard.agent)
+        });
+        left.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Nodes whose data folder is as it should be.
+    fn sound(&self) -> BTreeSet<NodeId> {
+        let heard = self.memory.heard.values();
+        heard
+            .filter(|heard| heard.agent && matches!(heard.report.data, DataState::Present))
+            .map(|heard| heard.report.garage_id)
+            .collect()
+    }
+
+    /// Reads who holds what from a member's own file: the admin API does not tell.
+    async fn learn_maps(&mut self, current: u64, through: &HostName, links: &Links) {
+        if current == 0 || !self.memory.moves.wants_maps(current) {
+            return;
+        }
+        let has = |name: &HostName| {
+            let heard = self.memory.heard.get(name);
+            heard.is_some_and(|heard| {
+                heard.agent && heard.report.layout.is_some_and(|held| held.version >= current)
+            })
+        };
+        let mut hosts: Vec<&HostName> = links.keys().filter(|name| has(name)).collect();
+        hosts.sort_by_key(|name| *name != through);
+        for host in hosts {
+            let Some(link) = links.get(host) else { continue };
+            match ask(host, link, Question::Layout { with_map: true }, WITHIN).await {
+                Ok(Answer::Layout(facts)) => {
+                    for version in facts.versions.into_iter().chain(facts.old_versions) {
+                        if let Some(map) = version.map {
+                            self.memory.moves.maps.insert(version.version, map);
+                        }
+                    }
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%host, %error, "the layout's file was not read"),
+            }
+        }
+    }
+
+    fn announce(&mut self, news: &News, hosts: &BTreeMap<NodeId, HostName>, now: Timestamp) {
+        let name = |id: &NodeId| hosts.get(id).map_or_else(|| id.short(), ToString::to_string);
+        let text = match news {
+            News::Applied(version) => {
+                format!("layout version {version} is in force; its metadata is being synced")
+            }
+            News::Settled(version) => {
+                format!(
+                    "layout version {version} has settled: metadata is synced; blocks may lie elsewhere still"
+                )
+            }
+            News::Placed(version) => {
+                format!("layout version {version} is placed: every block lies where it wants it")
+            }
+            News::Emptied(version, id) => {
+                let host = name(id);
+                format!("{host}, which left in layout version {version}, holds no block any more")
+            }
+            News::Over(version) => format!("the move to layout version {version} is over"),
+            News::Missing(version, missing) => {
+                format!("comparing layout version {version}: {missing} blocks are not where they should be")
+            }
+            News::Uncompared(version, why) => {
+                format!("block names of layout version {version} could not be compared: {why}")
+            }
+        };
+        let kind = match news {
+            News::Uncompared(..) => EventKind::Failed,
+            _ => EventKind::Move,
+        };
+        self.memory.events.tell(now, kind, text);
+    }
+
+    /// Remembers how fast each host received, for previews.
+    async fn measure_rates(&mut self, hosts: &BTreeMap<NodeId, HostName>, now: Timestamp) {
+        let receivers: BTreeSet<HostName> = self
+            .memory
+            .moves
+            .records
+            .values()
+            .filter(|record| record.facts.placed.is_none())
+            .flat_map(|record| record.gained.keys())
+            .filter_map(|id| hosts.get(id).cloned())
+            .collect();
+        for host in receivers {
+            let memory = &mut self.memory;
+            let Some((at, census)) = memory.moves.censuses.last_asked(&host) else {
+                continue;
+            };
+            let Some(rate) = memory.flows.seen(&host, at, census.bytes()) else {
+                continue;
+            };
+            if memory.rates.get(&host) != Some(&rate) {
+                memory.rates.insert(host.clone(), rate);
+                if let Err(error) = self
+                    .store
+                    .put_record(crate::store::Kind::Rate, &host, &rate)
+                    .await
+                {
+                    tracing::warn!(%error, %now, "a rate was not kept");
+                }
+            }
+        }
+    }
+
+    /// Takes in copies of snapshots that ended.
+    pub(super) async fn take_snapshots(&mut self, now: Timestamp) {
+        let Some(ended) = self.snapshots.ended().await else {
+            return;
+        };
+        let of = ended.of;
+        match ended.outcome {
+            Ok(kept) => {
+                let text = format!("a snapshot of the metadata of {of} is kept on {}", kept.on);
+                let upkeep = self.memory.upkeep.entry(of.clone()).or_default();
+                upkeep.snapshot = Some(kept);
+                let upkeep = upkeep.clone();
+                if let Err(error) = self
+                    .store
+                    .put_record(crate::store::Kind::Upkeep, &of, &upkeep)
+                    .await
+                {
+                    tracing::warn!(%error, "what was kept was not noted");
+                }
+                self.memory.events.tell(now, EventKind::Step, text);
+            }
+            Err(error) => {
+                let text = format!(
+                    "no snapshot of the metadata of {of} was kept: {}",
+                    crate::tell::chain(&error)
+                );
+                self.memory.events.tell(now, EventKind::Failed, text);
+            }
+        }
+    }
+}

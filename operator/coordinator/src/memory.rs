@@ -1,0 +1,181 @@
+//! What the coordinator keeps between rounds. All of it but the store's part can be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hayloft_api::agent::{AdminAddress, HostReport};
+use hayloft_api::{Generation, HostName, NodeId, Rate, Secret};
+use hayloft_engine::{Access, Asked, HostPlan, Presence, Upkeep};
+use hayloft_garage::admin::{AdminError, BucketInfo, Client};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::detail::Details;
+use crate::events::Events;
+use crate::flows::Flows;
+use crate::moves::{Followed, MoveRecord, Moves};
+use crate::rotation::Rotation;
+use crate::store::{Attempt, Kind, Remembered};
+use crate::token::OwnToken;
+use crate::{Store, StoreError};
+
+/// The last report of a host.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) report: HostReport,
+    pub(crate) at: Timestamp,
+    pub(crate) agent: bool,
+}
+
+/// What the coordinator keeps between rounds.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) started: Timestamp,
+    pub(crate) heard: BTreeMap<HostName, Heard>,
+    pub(crate) remembered: BTreeMap<HostName, Remembered>,
+    pub(crate) former: BTreeMap<NodeId, HostName>,
+    pub(crate) ready_since: BTreeMap<HostName, Timestamp>,
+    pub(crate) told: BTreeMap<HostName, (Generation, HostPlan)>,
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) bucket_made: bool,
+    /// The bucket's id, once it was made: it is found by that when its name is lost.
+    pub(crate) bucket_id: Option<String>,
+    pub(crate) presence: BTreeMap<HostName, Presence>,
+    pub(crate) asked: BTreeMap<HostName, Asked>,
+    pub(crate) upkeep: BTreeMap<HostName, Upkeep>,
+    pub(crate) barred: BTreeMap<NodeId, HostName>,
+    pub(crate) rates: BTreeMap<HostName, Rate>,
+    pub(crate) may_lack: BTreeSet<HostName>,
+    pub(crate) moves: Moves,
+    pub(crate) details: Details,
+    pub(crate) flows: Flows,
+    pub(crate) events: Events,
+    pub(crate) rotation: Option<Rotation>,
+    /// Hosts that were evicted and know secrets that are in use.
+    pub(crate) known: BTreeSet<HostName>,
+    pub(crate) token: Option<OwnToken>,
+    /// Processes of Garage, and when each was first seen.
+    pub(crate) daemons: BTreeMap<HostName, (u32, Timestamp)>,
+    /// How far hosts' clocks are ahead.
+    pub(crate) skews: BTreeMap<HostName, SignedDuration>,
+    pub(crate) through: Option<HostName>,
+    pub(crate) access: Option<(Timestamp, Access, Option<BucketInfo>)>,
+    pub(crate) settled: Option<u64>,
+    clients: BTreeMap<HostName, (AdminAddress, Secret, Client)>,
+}
+
+impl Memory {
+    /// What the store has.
+    pub(crate) async fn load(store: &Store, started: Timestamp) -> Result<Self, StoreError> {
+        let mut records: BTreeMap<u64, MoveRecord> = store.records(Kind::Move).await?;
+        for record in records.values_mut() {
+            // What ran when the last coordinator ended runs no more; it is gone on with where it was.
+            record.facts.comparing = None;
+        }
+        let moves = Moves {
+            records,
+            followed: store.json_fact::<Followed>("followed").await?,
+            ..Moves::default()
+        };
+        let may_lack: BTreeMap<HostName, bool> = store.records(Kind::MayLack).await?;
+        let known: BTreeMap<HostName, bool> = store.records(Kind::Known).await?;
+        Ok(Self {
+            started,
+            heard: BTreeMap::new(),
+            remembered: store.hosts().await?,
+            former: store.former().await?,
+            ready_since: BTreeMap::new(),
+            told: BTreeMap::new(),
+            attempt: store.attempt().await?,
+            bucket_made: store.bucket_made().await?,
+            bucket_id: store.json_fact("bucket-id").await?,
+            presence: store.records(Kind::Presence).await?,
+            asked: store.records(Kind::Asked).await?,
+            upkeep: store.records(Kind::Upkeep).await?,
+            barred: store.records(Kind::Barred).await?,
+            rates: store.records(Kind::Rate).await?,
+            may_lack: may_lack.into_keys().collect(),
+            moves,
+            details: Details::default(),
+            flows: Flows::default(),
+            events: Events::new(store.events().await?),
+            rotation: store.json_fact::<Option<Rotation>>("rotation").await?.flatten(),
+            known: known.into_keys().collect(),
+            token: store.json_fact::<Option<OwnToken>>("own-token").await?.flatten(),
+            daemons: BTreeMap::new(),
+            skews: BTreeMap::new(),
+            through: None,
+            access: None,
+            settled: None,
+            clients: BTreeMap::new(),
+        })
+    }
+
+    /// What is known of the bucket must be asked again.
+    pub(crate) fn forget_access(&mut self) {
+        self.access = None;
+    }
+
+    /// Who is which node.
+    pub(crate) fn hosts_by_node(&self) -> BTreeMap<NodeId, HostName> {
+        self.remembered
+            .iter()
+            .map(|(name, host)| (host.id, name.clone()))
+            .collect()
+    }
+
+    /// When each node's Garage was last seen to start.
+    pub(crate) fn started_nodes(&self) -> BTreeMap<NodeId, Timestamp> {
+        let seen = self.daemons.iter();
+        seen.filter_map(|(name, (_, at))| Some((self.remembered.get(name)?.id, *at)))
+            .collect()
+    }
+
+    /// Nodes that do not come back: evicted, or other nodes now.
+    pub(crate) fn gone(&self) -> BTreeSet<NodeId> {
+        let current: BTreeSet<NodeId> = self.remembered.values().map(|host| host.id).collect();
+        let former = self.former.keys().filter(|id| !current.contains(id));
+        self.barred.keys().chain(former).copied().collect()
+    }
+
+    /// The client of a host's Garage. A member with a role takes the coordinator's own token, which may do what the
+    /// coordinator does and nothing else; others know only the static one.
+    pub(crate) fn client(
+        &mut self,
+        host: &HostName,
+        static_token: &Secret,
+        has_role: bool,
+    ) -> Option<Result<Client, AdminError>> {
+        let admin = &self.heard.get(host)?.report.admin;
+        let own = self.token.as_ref().filter(|token| has_role && token.is_usable());
+        let token = own.map_or(static_token, |own| &own.secret);
+        if let Some((address, with, client)) = self.clients.get(host)
+            && address == admin
+            && with == token
+        {
+            return Some(Ok(client.clone()));
+        }
+        match Client::new(admin, token.clone()) {
+            Ok(client) => {
+                self.clients
+                    .insert(host.clone(), (admin.clone(), token.clone(), client.clone()));
+                Some(Ok(client))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether a host had a role when it was last seen.
+    pub(crate) fn has_role(&self, host: &HostName) -> bool {
+        self.remembered
+            .get(host)
+            .is_some_and(|host| host.had_role && host.left.is_none())
+    }
+
+    /// Hosts that hold roles, of whose agents a majority must follow.
+    pub(crate) fn voters(&self) -> BTreeSet<HostName> {
+        self.remembered
+            .keys()
+            .filter(|name| self.has_role(name))
+            .cloned()
+            .collect()
+    }
+}

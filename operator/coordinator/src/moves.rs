@@ -1,0 +1,387 @@
+//! Moves: applied layout versions, followed until all their data is where it belongs. What is known of them is kept, so
+//! that a restart forgets nothing and no figure goes back.
+
+pub(crate) mod census;
+pub(crate) mod compare;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hayloft_api::question::LayoutMap;
+use hayloft_api::{Bytes, HostName, NodeId};
+use hayloft_engine::{Compared, LayoutFacts, MoveFacts, NodeRole};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::census::Censuses;
+use self::compare::{Comparing, Job, Parties, View};
+pub(crate) use self::record::MoveRecord;
+
+/// So long after a version settled, nobody writes by the one before any more, and a clock was read anew.
+const CERTAIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// The newest version that was seen, with its roles: what the next one is compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Followed {
+    pub(crate) version: u64,
+    pub(crate) roles: BTreeMap<NodeId, NodeRole>,
+}
+
+/// All moves that are not over, and what is known for them.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    pub(crate) records: BTreeMap<u64, MoveRecord>,
+    pub(crate) followed: Option<Followed>,
+    /// The holders of partitions, of versions that a member's file has.
+    pub(crate) maps: BTreeMap<u64, LayoutMap>,
+    pub(crate) censuses: Censuses,
+    pub(crate) comparison: Option<Comparison>,
+}
+
+/// A comparison that runs, or ended and was not looked at yet.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    version: u64,
+    /// The version whose holders are compared.
+    current: u64,
+    view: watch::Receiver<View>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Comparison {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Something about moves that people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A version was applied.
+    Applied(u64),
+    /// Its metadata is synced.
+    Settled(u64),
+    /// Its data is proven to be where it belongs.
+    Placed(u64),
+    /// A host that left holds no block any more.
+    Emptied(u64, NodeId),
+    /// All of it is done.
+    Over(u64),
+    /// A comparison ended with something missing.
+    Missing(u64, u64),
+    /// A comparison failed.
+    Uncompared(u64, String),
+}
+
+/// What a round saw.
+pub(crate) struct Seen<'a> {
+    pub(crate) layout: &'a LayoutFacts,
+    pub(crate) hosts: &'a BTreeMap<NodeId, HostName>,
+    pub(crate) started: &'a BTreeMap<NodeId, Timestamp>,
+    /// Nodes that are gone for good: dead and removed, evicted, or other nodes now.
+    pub(crate) gone: &'a BTreeSet<NodeId>,
+    /// Nodes whose data folder is as it should be, so that an empty one is truly empty.
+    pub(crate) sound: &'a BTreeSet<NodeId>,
+    pub(crate) bucket: Option<Bytes>,
+    pub(crate) now: Timestamp,
+}
+
+impl Moves {
+    /// The facts that plans are made from, oldest first.
+    pub(crate) fn facts(&self) -> Vec<MoveFacts> {
+        self.records.values().map(|record| record.facts.clone()).collect()
+    }
+
+    /// Who holds what by the newest version whose data is placed, where that was read.
+    pub(crate) fn placed_map(&self, current: u64) -> Option<&LayoutMap> {
+        let mut unplaced = self
+            .records
+            .values()
+            .filter(|record| record.facts.placed.is_none());
+        let placed = unplaced.next().map_or(current, |record| record.from);
+        self.maps.get(&placed)
+    }
+
+    /// Whether data is on its way, or may be.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.records.values().any(|record| record.facts.placed.is_none())
+    }
+
+    /// Takes in what a round saw. Gives what is news.
+    pub(crate) fn follow(&mut self, seen: &Seen<'_>) -> Vec<News> {
+        let mut news = Vec::new();
+        self.discover(seen, &mut news);
+        let current = seen.layout.version;
+        let maps = &self.maps;
+        let censuses = &self.censuses;
+        for record in self.records.values_mut() {
+            record.fill(maps);
+            if record.facts.settled.is_none() && seen.layout.settled && record.facts.version <= current {
+                record.facts.settled = Some(seen.now);
+                news.push(News::Settled(record.facts.version));
+            }
+            record.measure(maps.get(&current), censuses, seen);
+            record.note_held(censuses, seen);
+        }
+        let oldest = self
+            .records
+            .values()
+            .map(|record| record.from)
+            .min()
+            .unwrap_or(current);
+        self.maps.retain(|version, _| *version >= oldest.min(current));
+        self.take_comparison(current, seen.now, &mut news);
+        self.place(seen, &mut news);
+        self.empty(seen, &mut news);
+        news
+    }
+
+    fn discover(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
+        let Seen { layout, now, .. } = seen;
+        let before = match &self.followed {
+            Some(followed) if followed.version >= layout.version => return,
+            Some(followed) => followed.clone(),
+            // Without memory nobody is known to have left.
+            None if layout.version > 1 => Followed {
+                version: layout.version - 1,
+                roles: layout.roles.clone(),
+            },
+            None => Followed {
+                version: 0,
+                roles: BTreeMap::new(),
+            },
+        };
+        if layout.version > 0 {
+            let record = MoveRecord::new(layout, before, *now, seen.bucket);
+            news.push(News::Applied(layout.version));
+            self.records.insert(layout.version, record);
+        }
+        self.followed = Some(Followed {
+            version: layout.version,
+            roles: layout.roles.clone(),
+        });
+    }
+
+    /// Whether holders of partitions are wanted that no map tells yet.
+    pub(crate) fn wants_maps(&self, current: u64) -> bool {
+        let unfilled = |record: &MoveRecord| record.facts.partitions.is_none() && !record.given_up;
+        !self.maps.contains_key(&current) || self.records.values().any(unfilled)
+    }
+
+    /// Begins to compare, or goes on where an earlier comparison stopped. `spawn` starts it.
+    pub(crate) fn compare(
+        &mut self,
+        version: u64,
+        current: u64,
+        hosts: &BTreeMap<NodeId, HostName>,
+        gone: &BTreeSet<NodeId>,
+        now: Timestamp,
+        spawn: impl FnOnce(Job, watch::Sender<View>) -> JoinHandle<()>,
+    ) -> Result<(), NoComparison> {
+        if self
+            .comparison
+            .as_ref()
+            .is_some_and(|running| running.version == version)
+        {
+            return Ok(());
+        }
+        let map = self.maps.get(&current).ok_or(NoComparison::NoMap(current))?;
+        let mut partitions: BTreeMap<u8, Parties> = BTreeMap::new();
+        let name = |id: &NodeId| hosts.get(id).cloned().ok_or(NoComparison::Stranger(*id));
+        let open = self
+            .records
+            .values()
+            .filter(|record| record.facts.placed.is_none());
+        for record in open.filter(|record| record.facts.version <= version) {
+            for partition in record.gained.values().flatten() {
+                partitions.entry(*partition).or_default();
+            }
+            for (id, lost) in record.lost.iter().filter(|(id, _)| !gone.contains(*id)) {
+                let host = name(id)?;
+                for partition in lost {
+                    partitions
+                        .entry(*partition)
+                        .or_default()
+                        .former
+                        .insert(host.clone());
+                }
+            }
+        }
+        for (partition, parties) in &mut partitions {
+            for id in map.holders_of(*partition) {
+                parties.holders.insert(name(id)?);
+            }
+        }
+        let Some(record) = self.records.get_mut(&version) else {
+            return Ok(());
+        };
+        let usable = |from: &Comparing| {
+            record
+                .facts
+                .repairs_ended()
+                .is_some_and(|ended| from.began >= ended)
+        };
+        let from = record
+            .comparing
+            .take()
+            .filter(usable)
+            .unwrap_or_else(|| Comparing::new(now));
+        record.facts.comparing = Some(now);
+        record.comparing = Some(from.clone());
+        let (sender, view) = watch::channel(View::Running(from.clone()));
+        let task = spawn(Job { partitions, from }, sender);
+        self.comparison = Some(Comparison {
+            version,
+            current,
+            view,
+            task,
+        });
+        Ok(())
+    }
+
+    /// For waking the loop when the comparison goes on.
+    pub(crate) fn comparing(&self) -> Option<watch::Receiver<View>> {
+        self.comparison.as_ref().map(|comparison| comparison.view.clone())
+    }
+
+    fn take_comparison(&mut self, current: u64, now: Timestamp, news: &mut Vec<News>) {
+        let Some(comparison) = &mut self.comparison else {
+            return;
+        };
+        let version = comparison.version;
+        // Holders are others now than those that were listed.
+        let superseded = comparison.current != current;
+        let Some(record) = self.records.get_mut(&version) else {
+            self.comparison = None;
+            return;
+        };
+        let view = comparison.view.borrow_and_update().clone();
+        match view {
+            // Holders are others now.
+            View::Running(_) if superseded => {
+                record.comparing = None;
+                record.facts.comparing = None;
+                self.comparison = None;
+            }
+            View::Running(so_far) => record.comparing = Some(so_far),
+            View::Done(done) => {
+                record.facts.compared = Some(Compared {
+                    began: done.began,
+                    at: now,
+                    missing: done.missing,
+                    of: done.of,
+                });
+                if done.missing > 0 {
+                    news.push(News::Missing(version, done.missing));
+                }
+                record.comparing = None;
+                record.facts.comparing = None;
+                self.comparison = None;
+            }
+            View::Failed(so_far, why) => {
+                news.push(News::Uncompared(version, why));
+                record.comparing = Some(so_far);
+                record.facts.comparing = None;
+                self.comparison = None;
+            }
+        }
+    }
+
+    fn place(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
+        let started = |id: NodeId| seen.started.get(&id).copied();
+        let mut placed = None;
+        for record in self.records.values_mut().rev() {
+            let version = record.facts.version;
+            // A comparison covers all earlier versions that are not placed: where the current one wants a block, it is.
+            let covered = placed.is_some();
+            if record.facts.placed.is_none() && (covered || record.facts.is_placed(started)) {
+                record.facts.placed = Some(seen.now);
+                if let Some(bytes) = record.facts.bytes {
+                    record.facts.arrived = bytes;
+                }
+                news.push(News::Placed(version));
+            }
+            if record.facts.placed.is_some() && version == seen.layout.version {
+                placed = Some(version);
+            }
+        }
+    }
+
+    fn empty(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
+        for record in self.records.values_mut() {
+            let Some(settled) = record.facts.settled else {
+                continue;
+            };
+            let left: Vec<NodeId> = record.facts.departures().map(|departure| departure.id).collect();
+            for id in left {
+                // Its role may have come back in a later version.
+                let holds = seen
+                    .layout
+                    .roles
+                    .get(&id)
+                    .is_some_and(|role| role.capacity.is_some());
+                let empty = seen.sound.contains(&id)
+                    && seen
+                        .hosts
+                        .get(&id)
+                        .and_then(|host| self.censuses.last_asked(host))
+                        .is_some_and(|(asked, census)| {
+                            asked.duration_since(settled) > CERTAIN && census.blocks() == 0
+                        });
+                if empty && !holds && !record.facts.emptied.contains_key(&id) {
+                    record.facts.emptied.insert(id, seen.now);
+                    news.push(News::Emptied(record.facts.version, id));
+                }
+            }
+        }
+        let gone = |id: NodeId| {
+            let back = seen
+                .layout
+                .roles
+                .get(&id)
+                .is_some_and(|role| role.capacity.is_some());
+            back || seen.gone.contains(&id)
+        };
+        let over: Vec<u64> = self
+            .records
+            .values()
+            .filter(|record| record.facts.is_over(gone))
+            .map(|record| record.facts.version)
+            .collect();
+        for version in over {
+            self.records.remove(&version);
+            news.push(News::Over(version));
+        }
+    }
+
+    /// Hosts whose blocks should be counted now and then: who gives, who gets, who leaves.
+    pub(crate) fn counted(&self, hosts: &BTreeMap<NodeId, HostName>) -> BTreeSet<HostName> {
+        let ids = self.records.values().flat_map(|record| {
+            let moving = record.facts.placed.is_none();
+            let parties = record.gained.keys().chain(record.lost.keys()).copied();
+            let leaving = record.facts.departures().map(|departure| departure.id);
+            let leaving: Vec<NodeId> = leaving
+                .filter(|id| !record.facts.emptied.contains_key(id))
+                .collect();
+            parties.filter(move |_| moving).chain(leaving).collect::<Vec<_>>()
+        });
+        ids.filter_map(|id| hosts.get(&id).cloned()).collect()
+    }
+}
+
+/// Why a comparison cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoComparison {
+    /// Nobody's layout file was read yet.
+    #[error("who holds what in layout version {0} was not read from a member's file yet")]
+    NoMap(u64),
+    /// A node that no host is known to be.
+    #[error("no host is known to be node {id}, which holds data", id = .0.short())]
+    Stranger(NodeId),
+}
+
+#[cfg(test)]
+mod tests;
