@@ -29,6 +29,8 @@ enum Rung {
     Pure,
     /// Crates' own tests on real Garage daemons.
     Garage,
+    /// Hosts that join, leave, fail and return on real Garage while clients push and pull; and the table of the docs.
+    Rebalance,
     /// The whole line from `hayloft up` to a NAR that is pulled, on three Garage hosts.
     E2e,
     /// The same with a real Nix client in a chroot.
@@ -40,12 +42,13 @@ const ON_GARAGE: &str =
     "binary(up) | (kind(test) & package(/^hayloft-(server|coordinator|garage-fixture)$/))";
 
 impl Rung {
-    const ALL: [Self; 4] = [Self::Pure, Self::Garage, Self::E2e, Self::Nix];
+    const ALL: [Self; 5] = [Self::Pure, Self::Garage, Self::Rebalance, Self::E2e, Self::Nix];
 
     fn name(self) -> &'static str {
         match self {
             Self::Pure => "pure",
             Self::Garage => "garage",
+            Self::Rebalance => "rebalance",
             Self::E2e => "e2e",
             Self::Nix => "nix",
         }
@@ -54,8 +57,11 @@ impl Rung {
     /// What nextest is asked to run. Tests on a real Nix are the binaries `nix_*` of the crate `hayloft-e2e`.
     fn selection(self) -> [String; 3] {
         let filter = match self {
-            Self::Pure => format!("not package(hayloft-e2e) & not ({ON_GARAGE})"),
+            Self::Pure => {
+                format!("not package(hayloft-e2e) & not package(hayloft-rebalance) & not ({ON_GARAGE})")
+            }
             Self::Garage => ON_GARAGE.to_owned(),
+            Self::Rebalance => "package(hayloft-rebalance)".to_owned(),
             Self::E2e => "package(hayloft-e2e) & not binary(/^nix_/)".to_owned(),
             Self::Nix => "package(hayloft-e2e) & binary(/^nix_/)".to_owned(),
         };
@@ -181,6 +187,10 @@ fn nextest(
     }
     if verb == "run" {
         command.args(["--no-fail-fast", "--no-tests=pass"]);
+        if rung == Rung::Rebalance {
+            // One of them mostly sleeps, for ten minutes.
+            command.args(["--test-threads", "3"]);
+        }
     }
     if let Some(filter) = &args.filter {
         command.arg("--").arg(filter);
@@ -221,7 +231,13 @@ fn run_rung(
                 "--no-fail-fast",
             ]);
             command
-                .args(["--exclude", "hayloft-e2e", "--locked"])
+                .args([
+                    "--exclude",
+                    "hayloft-e2e",
+                    "--exclude",
+                    "hayloft-rebalance",
+                    "--locked",
+                ])
                 .args(&args.filter);
             shell::watch(&mut command, shell::Output::Stdout, |line| {
                 counts.read_cargo_test(line);
