@@ -85,11 +85,8 @@ pub(super) fn replace(
     }
     let mut after = layout.roles.clone();
     after.remove(&former);
-    let arriving = if joins {
-        assignments(&[member])
-    } else {
-        BTreeMap::new()
-    };
+    // Whoever is ready joins in the same version.
+    let arriving = assignments(&difference.joins);
     after.extend(arriving.clone());
     if let Some(waits_for) = too_few(input, &after.values().collect::<Vec<_>>()) {
         plan.wait(what, waits_for);
