@@ -93,7 +93,7 @@ impl ConditionType {
             Self::Redundant => {
                 "add hosts, in further zones if the message says so, or lower `zoneRedundancy`, which is consent"
             }
-            Self::OwnersApart => "add hosts of other owners, or lower the pledges of the one that is named",
+            Self::OwnersApart => "put the hosts of each owner into one zone, or raise `zoneRedundancy`",
             Self::NobodyMissed => {
                 "start the host, announce its absence (`away.until`), or put it out with `hayloft host evict`"
             }

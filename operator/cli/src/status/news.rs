@@ -1,10 +1,11 @@
 //! What is new in a state that was shown before: lines for a place where nothing can be drawn over.
 
-/// The lines of `now` that were not in `before`, without those that only frame a table.
+/// The lines of `now` that were not in `before`. Tables are left out: what their hosts do is told by conditions and
+/// events, and their free space changes all the time.
 pub(super) fn since<'a>(before: &str, now: &'a str) -> Vec<&'a str> {
     now.lines()
         .filter(|line| !before.lines().any(|old| old == *line))
-        .filter(|line| line.chars().any(char::is_alphanumeric))
+        .filter(|line| !line.starts_with(['│', '┌', '╞', '└']))
         .collect()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use hayloft_api::CacheName;
-use hayloft_api::agent::UnitState;
+use hayloft_api::agent::{GARAGE_UNIT, UnitReport, UnitState};
 use hayloft_api::document::Role;
 use hayloft_api::status::{HostStatus, HostWatch, Phase, Reason, Status};
 use jiff::tz::TimeZone;
@@ -123,10 +123,13 @@ fn state(host: &HostStatus) -> (String, bool) {
         away_seconds,
         ..
     } = &host.watch;
-    // A host without a role in the layout runs no Garage that others could reach.
-    let no_part = !host.in_layout && !host.roles.contains(&Role::Storage);
-    let (mut word, good) = match (failing, host.agent, host.up || no_part) {
+    // A host without a role in the layout may have no Garage that others could reach.
+    let runs_none = |unit: &UnitReport| unit.name != GARAGE_UNIT || unit.state == UnitState::Stopped;
+    let no_part = !host.in_layout && host.agent && host.units.iter().all(runs_none);
+    let (mut word, good) = match (failing, host.agent, host.up) {
         _ if *evicted => ("put out".to_owned(), false),
+        (None, ..) if no_part && host.roles.contains(&Role::Storage) => ("holds nothing".to_owned(), true),
+        (None, ..) if no_part => ("up".to_owned(), true),
         (Some(failing), ..) => (failing, false),
         (None, false, _) => ("no agent".to_owned(), false),
         (None, true, false) => ("down".to_owned(), false),
@@ -238,7 +241,7 @@ fn events(status: &Status, zone: &TimeZone) -> Vec<String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use hayloft_api::agent::{DiskReport, UnitReport};
+    use hayloft_api::agent::DiskReport;
     use hayloft_api::status::{
         Condition, ConditionType, Event, EventKind, GatewayStatus, LayoutStatus, SpaceStatus, Waiting,
     };
@@ -360,6 +363,13 @@ pub(crate) mod tests {
         status.hosts[1].watch.leaving = Some("drained".into());
         status.hosts[2].up = false;
         status.hosts[2].watch.away_seconds = Some(400);
+        // One that was drained and whose Garage has nothing to do any more.
+        let mut drained = host(4);
+        drained.in_layout = false;
+        drained.up = false;
+        drained.partitions = None;
+        drained.units[0].state = UnitState::Stopped;
+        status.hosts.push(drained);
         status.events.push(Event {
             at: status.observed_at,
             kind: EventKind::Move,

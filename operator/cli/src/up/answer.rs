@@ -1,35 +1,25 @@
 //! What a running `hayloft up` does when a command asks.
 
-use hayloft_api::document::HostState;
-use hayloft_api::{Document, HostName, rules};
+use std::time::Duration;
 
+use hayloft_api::status::Preview;
+use hayloft_api::{Document, rules};
+use hayloft_coordinator::WordError;
+
+use super::document;
 use super::run::Running;
 use super::source::Source;
-use super::{document, edit};
 use crate::changes;
 use crate::context::Context;
+use crate::control::Outcome;
 use crate::control::server::{Request, Wanted};
-use crate::control::{HostAction, Outcome};
 use crate::words;
 
-/// Why a host is left as it is.
-#[derive(Debug, thiserror::Error)]
-enum RefusedError {
-    /// A person's document declares it.
-    #[error(
-        "{host} is declared in a document that was applied, and that wins; {change} there, and run \
-         `hayloft apply -f FILE` (a copy of the document is {})",
-        copy.display()
-    )]
-    Declared {
-        host: HostName,
-        change: String,
-        copy: std::path::PathBuf,
-    },
-}
+/// The coordinator may be at a step that hangs; what it would say is then left out.
+const PREVIEW_WITHIN: Duration = Duration::from_secs(8);
 
 impl Running {
-    /// Answers a command. Gives whether another document is followed now.
+    /// Answers a command. Gives whether something was changed.
     pub(super) async fn answer(&mut self, request: Request, context: &Context) -> bool {
         let Request {
             wanted,
@@ -51,7 +41,7 @@ impl Running {
     }
 
     /// Compares a document with the one that is followed, and follows it if that is asked.
-    async fn consider(
+    pub(super) async fn consider(
         &mut self,
         new: Document,
         (source, said): (Source, &str),
@@ -70,6 +60,11 @@ impl Running {
             .map(|step| format!("{}: {}", step.step, step.reason))
             .collect();
         let waiting = plan.waiting.iter().map(ToString::to_string).collect();
+        let (preview, unseen) = if changes.is_empty() {
+            (None, None)
+        } else {
+            self.look_ahead(&new).await
+        };
         if !dry_run {
             // Also when nothing changes: whoever applies a document keeps it from then on.
             source.note(&self.folder)?;
@@ -90,54 +85,23 @@ impl Running {
             steps,
             waiting,
             notices,
+            preview,
+            unseen,
             applied,
             ..Outcome::default()
         })
     }
 
-    async fn about_hosts(
-        &mut self,
-        action: HostAction,
-        dry_run: bool,
-        context: &Context,
-    ) -> anyhow::Result<Outcome> {
-        let document = self.document.borrow().clone();
-        let field = |host: &HostName, set: &str| format!("set `state: {set}` in spec.hosts[{host}]");
-        let edited = match &action {
-            HostAction::Drain { host } => {
-                let edited = edit::state(&document, host, HostState::Drained)?;
-                self.may_edit(host, field(host, "drained"))?;
-                edited
-            }
-            HostAction::TakeBack { host } => {
-                let edited = edit::state(&document, host, HostState::Active)?;
-                self.may_edit(host, field(host, "active"))?;
-                edited
-            }
-            HostAction::Remove { host } => {
-                let edited = edit::without(&document, host)?;
-                self.may_edit(host, format!("take spec.hosts[{host}] out"))?;
-                edited
-            }
-            HostAction::Evict { .. } | HostAction::NewDisk { .. } | HostAction::AllowMissingData { .. } => {
-                anyhow::bail!("this cannot be done yet")
-            }
-        };
-        let said = format!("Asked to {action}");
-        self.consider(edited, (Source::BuiltIn, &said), dry_run, context)
-            .await
-    }
-
-    /// Refuses to edit what a person keeps.
-    fn may_edit(&self, host: &HostName, change: String) -> anyhow::Result<()> {
-        match Source::of(&self.folder)? {
-            Source::BuiltIn => Ok(()),
-            Source::Person => Err(RefusedError::Declared {
-                host: host.clone(),
-                change,
-                copy: self.folder.document(),
-            }
-            .into()),
+    /// What the layout that follows from a document would move, or why that cannot be said.
+    pub(super) async fn look_ahead(&self, document: &Document) -> (Option<Preview>, Option<String>) {
+        match tokio::time::timeout(PREVIEW_WITHIN, self.coordinator.preview(document)).await {
+            Ok(Ok(preview)) => (preview.map(|preview| *preview), None),
+            Ok(Err(WordError::NoPreview(why))) => (None, Some(why)),
+            Ok(Err(error)) => (None, Some(format!("{:#}", anyhow::Error::from(error)))),
+            Err(_) => (
+                None,
+                Some("the coordinator is busy; ask again in a moment".to_owned()),
+            ),
         }
     }
 }

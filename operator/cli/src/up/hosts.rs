@@ -17,7 +17,7 @@ use hayloft_api::{Document, HostName};
 use hayloft_coordinator::AgentLink;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::folder::Folder;
@@ -114,6 +114,11 @@ impl Hosts {
     /// The folder of a host.
     pub(crate) fn dir(&self, host: &HostName) -> PathBuf {
         self.folder.host(host)
+    }
+
+    /// Where the hosts take questions, each in turn.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = &mpsc::Sender<hayloft_agent::Asked>> {
+        self.agents.values().map(|agent| &agent.questions)
     }
 
     /// What a host was told last.

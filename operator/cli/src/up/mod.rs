@@ -1,9 +1,11 @@
 //! `hayloft up`: a whole cache on this machine, in the foreground.
 
+mod about_hosts;
 mod answer;
 mod document;
 mod edit;
 mod folder;
+mod given_up;
 mod hosts;
 mod instructions;
 mod log;
@@ -168,7 +170,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     })
     .await?;
 
-    let metrics = metrics::of(status.subscribe());
+    let metrics: metrics::Render = coordinator.metrics();
     render.send_replace(Some(metrics.clone()));
     let metrics = metrics_listener
         .map(|listener| metrics::serve(listener, metrics))

@@ -2,6 +2,15 @@
 
 use std::fmt::Write as _;
 
+/// What a family counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It only grows, until the process starts anew.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
 /// A text as it grows: first a family, then its values.
 #[derive(Debug, Default)]
 pub(super) struct Text {
@@ -50,6 +59,26 @@ impl Text {
             self.out.push('}');
         }
         let _ = writeln!(self.out, " {value}");
+    }
+
+    /// A whole family: labels and value of each sample. Its head is there also when it has none now, so that what can
+    /// be asked for is always to be seen.
+    pub(super) fn samples<'a>(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'a str, String)>, f64)>,
+    ) {
+        match kind {
+            Kind::Counter => self.counter(name, help),
+            Kind::Gauge => self.gauge(name, help),
+        }
+        for (labels, value) in samples {
+            let labels: Vec<(&str, &str)> =
+                labels.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            self.float(&labels, value);
+        }
     }
 
     /// All of it.

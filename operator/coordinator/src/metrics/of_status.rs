@@ -10,13 +10,11 @@ use super::text::{Kind, Text};
 type Labels = Vec<(&'static str, String)>;
 
 /// All of them.
-pub(super) fn render(status: &Status) -> String {
-    let mut text = Text::default();
-    cluster(&mut text, status);
-    conditions(&mut text, status);
-    hosts(&mut text, &status.hosts);
-    moves(&mut text, &status.moves);
-    text.into_string()
+pub(super) fn render(text: &mut Text, status: &Status) {
+    cluster(text, status);
+    conditions(text, status);
+    hosts(text, &status.hosts);
+    moves(text, &status.moves);
 }
 
 fn cluster(text: &mut Text, status: &Status) {
@@ -27,13 +25,12 @@ fn cluster(text: &mut Text, status: &Status) {
         layout,
         space,
         gateway,
-        waiting,
         ..
     } = status;
     let one = |value: f64| [(Labels::new(), value)];
     let some = |value: Option<u64>| value.map(|value| (Labels::new(), float(value)));
     let info = vec![("cluster", cluster.to_string())];
-    text.family(
+    text.samples(
         "hayloft_cluster_info",
         Kind::Gauge,
         "Always 1; names the cluster.",
@@ -45,7 +42,7 @@ fn cluster(text: &mut Text, status: &Status) {
         (Phase::Ready, "ready"),
         (Phase::Degraded, "degraded"),
     ];
-    text.family(
+    text.samples(
         "hayloft_cluster_phase",
         Kind::Gauge,
         "1 for the phase the cluster is in, 0 for the others.",
@@ -53,72 +50,65 @@ fn cluster(text: &mut Text, status: &Status) {
     );
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
     let observed = observed_at.as_second() as f64;
-    text.family(
+    text.samples(
         "hayloft_cluster_observed_timestamp_seconds",
         Kind::Gauge,
         "When the coordinator last looked.",
         one(observed),
     );
-    text.family(
+    text.samples(
         "hayloft_layout_version",
         Kind::Gauge,
         "The layout's version; 0 before the first.",
         one(float(layout.version)),
     );
-    text.family(
+    text.samples(
         "hayloft_layout_settled",
         Kind::Gauge,
         "Whether metadata is synced to it.",
         one(flag(layout.settled)),
     );
-    text.family(
+    text.samples(
         "hayloft_layout_storage_hosts",
         Kind::Gauge,
         "Hosts that hold data by it.",
         one(float(layout.storage_hosts)),
     );
-    text.family(
+    text.samples(
         "hayloft_layout_writable_partitions",
         Kind::Gauge,
         "Partitions with a write quorum, of 256.",
         some(layout.partitions_with_quorum),
     );
-    text.family(
+    text.samples(
         "hayloft_space_pledged_bytes",
         Kind::Gauge,
         "Bytes that hosts lend, all copies counted.",
         one(float(space.pledged.0)),
     );
-    text.family(
+    text.samples(
         "hayloft_space_usable_bytes",
         Kind::Gauge,
         "Bytes of distinct data that the layout can hold.",
         some(space.usable.map(|bytes| bytes.0)),
     );
-    text.family(
+    text.samples(
         "hayloft_space_used_bytes",
         Kind::Gauge,
         "Bytes in the bucket, one copy counted.",
         some(space.used.map(|bytes| bytes.0)),
     );
-    text.family(
+    text.samples(
         "hayloft_space_objects",
         Kind::Gauge,
         "Objects in the bucket.",
         some(space.objects),
     );
-    text.family(
+    text.samples(
         "hayloft_gateway_up",
         Kind::Gauge,
         "Whether at least one gateway runs.",
         one(flag(gateway.up)),
-    );
-    let waits = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
-    text.family(
-        "hayloft_waiting",
-        Kind::Gauge,
-        "Things that are to be done and wait.",
-        one(float(waits)),
     );
 }
 
@@ -126,7 +116,7 @@ fn conditions(text: &mut Text, status: &Status) {
     let found = ConditionType::ALL
         .iter()
         .filter_map(|kind| status.condition(*kind));
-    text.family(
+    text.samples(
         "hayloft_condition",
         Kind::Gauge,
         "Whether a condition holds. Where health is true, 0 means that something is wrong.",
@@ -150,12 +140,12 @@ fn hosts(text: &mut Text, hosts: &[HostStatus]) {
             ),
         ]
     };
-    let mut each = |name: &str, help: &str, value: &dyn Fn(&HostStatus) -> Option<f64>| {
+    let mut each = |name: &'static str, help: &str, value: &dyn Fn(&HostStatus) -> Option<f64>| {
         let samples: Vec<_> = hosts
             .iter()
             .filter_map(|host| Some((labels(host), value(host)?)))
             .collect();
-        text.family(name, Kind::Gauge, help, samples);
+        text.samples(name, Kind::Gauge, help, samples);
     };
     each(
         "hayloft_host_declared",
@@ -239,13 +229,13 @@ fn hosts(text: &mut Text, hosts: &[HostStatus]) {
     };
     let running = units(&|unit| flag(matches!(unit.state, UnitState::Running { .. })));
     let restarts = units(&|unit| f64::from(unit.restarts));
-    text.family(
+    text.samples(
         "hayloft_host_unit_running",
         Kind::Gauge,
         "Whether something that a host runs runs and answers.",
         running,
     );
-    text.family(
+    text.samples(
         "hayloft_host_unit_restarts_total",
         Kind::Counter,
         "How often it was started again.",
@@ -255,19 +245,19 @@ fn hosts(text: &mut Text, hosts: &[HostStatus]) {
 
 fn moves(text: &mut Text, moves: &[MoveStatus]) {
     let number = u64::try_from(moves.len()).unwrap_or(u64::MAX);
-    text.family(
+    text.samples(
         "hayloft_moves",
         Kind::Gauge,
         "Layout versions whose data is on its way.",
         [(Labels::new(), float(number))],
     );
     let labels = |moving: &MoveStatus| -> Labels { vec![("version", moving.version.to_string())] };
-    let mut each = |name: &str, help: &str, value: &dyn Fn(&MoveStatus) -> Option<f64>| {
+    let mut each = |name: &'static str, help: &str, value: &dyn Fn(&MoveStatus) -> Option<f64>| {
         let samples: Vec<_> = moves
             .iter()
             .filter_map(|moving| Some((labels(moving), value(moving)?)))
             .collect();
-        text.family(name, Kind::Gauge, help, samples);
+        text.samples(name, Kind::Gauge, help, samples);
     };
     each(
         "hayloft_move_settled_ratio",
@@ -338,7 +328,7 @@ fn moves(text: &mut Text, moves: &[MoveStatus]) {
             (labels, flag(phase == moving.phase))
         })
     });
-    text.family(
+    text.samples(
         "hayloft_move_phase",
         Kind::Gauge,
         "1 for what happens in a move now, 0 for the rest.",
@@ -359,20 +349,36 @@ const fn float(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::moves::tests::join;
-    use crate::status::table::tests::status;
+
+    /// A cluster of one host, into which another moves.
+    const STATUS: &str = r#"{
+        "cluster": "laptop", "observedAt": "2026-11-22T12:00:00Z", "phase": "converging",
+        "hosts": [{
+            "name": "host-1", "zone": "zone-1", "roles": ["storage"], "garageId": null, "declared": true, "agent": true,
+            "up": true, "inLayout": true, "pledge": 1073741824, "partitions": 256,
+            "disk": { "dataAvailable": 1000, "dataTotal": 4000 }, "garageVersion": "2.5.0",
+            "units": [{ "name": "garage", "state": { "is": "running", "pid": 7 }, "restarts": 2, "lastError": null }],
+            "watch": { "blocks": 12, "blockBytes": 345, "returns": 3, "clockAhead": -2, "snapshot": "2026-11-22T11:00:00Z" }
+        }],
+        "layout": { "version": 2, "settled": true, "storageHosts": 2, "zoneRedundancy": 1, "partitionsWithQuorum": 256 },
+        "space": { "pledged": 2147483648, "usable": 2000, "used": 1234, "objects": 2 },
+        "gateway": { "up": true, "url": "http://127.0.0.1:8080", "hosts": ["host-1"], "caches": ["main"] },
+        "conditions": [{
+            "type": "Serving", "status": true, "reason": "AsDeclared", "message": "", "since": "2026-11-22T12:00:00Z"
+        }],
+        "waiting": [],
+        "moves": [{
+            "version": 2, "what": "host-2 joins", "applied": "2026-11-22T12:00:00Z", "phase": "repairing",
+            "settled": 1000, "placed": 412, "empty": 1000, "partitions": 128, "bytes": 1000, "arrived": 412, "left": 588,
+            "rate": 42, "secondsLeft": 14, "delays": [{ "what": "waiting", "secondsLeft": 99 }]
+        }]
+    }"#;
 
     #[test]
     fn the_metrics_of_a_cluster_with_a_move() {
-        let mut status = status();
-        status.moves.push(join());
-        status.conditions.push(hayloft_api::status::Condition {
-            kind: ConditionType::Serving,
-            status: true,
-            reason: hayloft_api::status::Reason::AsDeclared,
-            message: String::new(),
-            since: status.observed_at,
-        });
-        insta::assert_snapshot!(render(&status));
+        let status: Status = serde_json::from_str(STATUS).unwrap();
+        let mut text = Text::default();
+        render(&mut text, &status);
+        insta::assert_snapshot!(text.finish());
     }
 }

@@ -1,8 +1,5 @@
 //! Metrics for Prometheus, on an address of their own where that is asked for.
 
-mod of_status;
-mod text;
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,24 +8,11 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use hayloft_api::status::Status;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Renders all metrics as text. Cheap to clone.
 pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
-
-/// Renders the metrics of what `status` shows last.
-pub(crate) fn of(status: watch::Receiver<Option<Status>>) -> Render {
-    Arc::new(move || {
-        status
-            .borrow()
-            .as_ref()
-            .map(of_status::render)
-            .unwrap_or_default()
-    })
-}
 
 /// The version of Prometheus' text format that is written.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,234 @@
+//! What a person asks for single hosts: what it would mean, and having it done.
+
+use std::collections::BTreeSet;
+
+use hayloft_api::agent::DataState;
+use hayloft_api::document::HostState;
+use hayloft_api::{Document, HostName, NodeId};
+use hayloft_engine::{AskedFor, HostFacts, Snapshot};
+
+use super::run::Running;
+use super::source::Source;
+use super::{edit, given_up};
+use crate::context::Context;
+use crate::control::{HostAction, Outcome};
+
+/// Why a host is left as it is.
+#[derive(Debug, thiserror::Error)]
+enum RefusedError {
+    /// A person's document declares it.
+    #[error(
+        "{host} is declared in a document that was applied, and that wins; {change} there, and run \
+         `hayloft apply -f FILE` (a copy of the document is {})",
+        copy.display()
+    )]
+    Declared {
+        host: HostName,
+        change: String,
+        copy: std::path::PathBuf,
+    },
+    /// No such host.
+    #[error("no host is called {host}; known are: {}", .known.join(", "))]
+    Unknown { host: HostName, known: Vec<String> },
+    /// Nothing is wrong with its disk.
+    #[error("the data folder of {0} is as it should be; there is no new disk to accept")]
+    DiskSound(HostName),
+    /// The layout is at another version.
+    #[error("the layout is at version {current}, not {asked}; look at `hayloft status` once more")]
+    OtherVersion { asked: u64, current: u64 },
+    /// It could still help.
+    #[error("{0} is up: what it holds need not be given up; drain it, or evict it")]
+    Up(HostName),
+}
+
+impl Running {
+    /// Does what is asked for hosts, or says what it would mean.
+    pub(super) async fn about_hosts(
+        &mut self,
+        action: HostAction,
+        dry_run: bool,
+        context: &Context,
+    ) -> anyhow::Result<Outcome> {
+        let document = self.document.borrow().clone();
+        let field = |host: &HostName, set: &str| format!("set `state: {set}` in spec.hosts[{host}]");
+        let edited = match &action {
+            HostAction::Drain { host } => {
+                let edited = edit::state(&document, host, HostState::Drained)?;
+                self.may_edit(host, field(host, "drained"))?;
+                edited
+            }
+            HostAction::TakeBack { host } => {
+                let edited = edit::state(&document, host, HostState::Active)?;
+                self.may_edit(host, field(host, "active"))?;
+                edited
+            }
+            HostAction::Remove { host } => {
+                let edited = edit::without(&document, host)?;
+                self.may_edit(host, format!("take spec.hosts[{host}] out"))?;
+                edited
+            }
+            HostAction::Evict { .. } | HostAction::NewDisk { .. } | HostAction::AllowMissingData { .. } => {
+                return self.word(&action, &document, dry_run, context).await;
+            }
+        };
+        let said = format!("Asked to {action}");
+        self.consider(edited, (Source::BuiltIn, &said), dry_run, context)
+            .await
+    }
+
+    /// What is not in the document, but a person's word.
+    async fn word(
+        &mut self,
+        action: &HostAction,
+        document: &Document,
+        dry_run: bool,
+        context: &Context,
+    ) -> anyhow::Result<Outcome> {
+        let snapshot = self.coordinator.snapshot();
+        let mut outcome = Outcome::default();
+        match action {
+            HostAction::Evict { host } => {
+                let facts = known(&snapshot, host)?;
+                outcome.consequences =
+                    of_eviction(host, is_up(&snapshot, facts), document.host(host).is_some());
+                if dry_run {
+                    if let Ok(without) = edit::without(document, host) {
+                        (outcome.preview, outcome.unseen) = self.look_ahead(&without).await;
+                    }
+                } else {
+                    self.coordinator.ask(host, AskedFor::Evict).await?;
+                }
+            }
+            HostAction::NewDisk { host } => {
+                let facts = known(&snapshot, host)?;
+                let data = facts.report.as_ref().map(|report| &report.data);
+                if matches!(data, Some(DataState::Present | DataState::Fresh)) {
+                    return Err(RefusedError::DiskSound(host.clone()).into());
+                }
+                outcome.consequences = vec![
+                    format!("the empty data folder of {host} is taken for a new disk"),
+                    "every block that it shall hold is fetched from the others; until that is done, they are the only copies"
+                        .to_owned(),
+                ];
+                if !dry_run {
+                    self.coordinator.ask(host, AskedFor::NewDisk).await?;
+                }
+            }
+            HostAction::AllowMissingData { hosts, version } => {
+                let gone = self.gone_for_good(&snapshot, hosts, *version)?;
+                outcome.consequences = given_up::sentences(given_up::without(&self.hosts, &gone).await);
+                outcome.consequences.push(
+                    "it cannot be undone; paths that lost data are reported as missing, and the next push brings them back"
+                        .to_owned(),
+                );
+                if !dry_run {
+                    self.coordinator
+                        .allow_missing(hosts.iter().cloned().collect())
+                        .await?;
+                }
+            }
+            HostAction::Drain { .. } | HostAction::TakeBack { .. } | HostAction::Remove { .. } => {}
+        }
+        outcome.applied = !dry_run;
+        if !dry_run {
+            context.note(&format!("Asked to {action}"));
+        }
+        Ok(outcome)
+    }
+
+    /// The nodes that the hosts were, if the layout waits for them.
+    fn gone_for_good(
+        &self,
+        snapshot: &Snapshot,
+        hosts: &[HostName],
+        version: u64,
+    ) -> Result<BTreeSet<NodeId>, RefusedError> {
+        let current = snapshot
+            .cluster
+            .as_ref()
+            .map_or(0, |cluster| cluster.layout.version);
+        if current != version {
+            return Err(RefusedError::OtherVersion {
+                asked: version,
+                current,
+            });
+        }
+        let mut gone = BTreeSet::new();
+        for host in hosts {
+            let facts = known(snapshot, host)?;
+            if is_up(snapshot, facts) {
+                return Err(RefusedError::Up(host.clone()));
+            }
+            gone.extend(facts.id);
+            gone.extend(&facts.former);
+        }
+        Ok(gone)
+    }
+
+    /// Refuses to edit what a person keeps.
+    fn may_edit(&self, host: &HostName, change: String) -> anyhow::Result<()> {
+        match Source::of(&self.folder)? {
+            Source::BuiltIn => Ok(()),
+            Source::Person => Err(RefusedError::Declared {
+                host: host.clone(),
+                change,
+                copy: self.folder.document(),
+            }
+            .into()),
+        }
+    }
+}
+
+fn known<'a>(snapshot: &'a Snapshot, host: &HostName) -> Result<&'a HostFacts, RefusedError> {
+    snapshot.hosts.get(host).ok_or_else(|| RefusedError::Unknown {
+        host: host.clone(),
+        known: snapshot.hosts.keys().map(ToString::to_string).collect(),
+    })
+}
+
+fn is_up(snapshot: &Snapshot, facts: &HostFacts) -> bool {
+    facts
+        .id
+        .zip(snapshot.cluster.as_ref())
+        .is_some_and(|(id, cluster)| cluster.is_up(id))
+}
+
+/// What it means to put a host out.
+fn of_eviction(host: &HostName, up: bool, declared: bool) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if up {
+        sentences.push(format!(
+            "{host} is up: `hayloft host remove {host}` would let it give its data away first"
+        ));
+    }
+    sentences.push(format!(
+        "{host} leaves the layout at once, without its help; the node it is now is never let in again"
+    ));
+    sentences.push(
+        "RPC secret, S3 key and admin token are renewed on all other hosts: their Garage restarts together, and clients \
+         wait for a few seconds"
+            .to_owned(),
+    );
+    if declared {
+        sentences.push(format!(
+            "{host} stays declared: if it comes back, it joins as a new host with empty metadata"
+        ));
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_puts_out_a_host_that_is_up_is_told_of_the_gentle_way() {
+        let host: HostName = "host-4".parse().unwrap();
+        let sentences = of_eviction(&host, true, true);
+        assert!(
+            sentences[0].contains("hayloft host remove host-4"),
+            "{sentences:?}"
+        );
+        assert_eq!(of_eviction(&host, false, false).len(), 2);
+    }
+}
