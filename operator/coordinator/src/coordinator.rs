@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Term;
-use crate::leadership::{Candidacy, Leadership};
+use crate::leadership::{Candidacy, Leadership, Predecessor};
 use crate::looper::{Kept, Loop};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -102,6 +102,8 @@ impl Coordinator {
         };
         let (instance, pace_seed, promise_seed, secrets_seed) = (fresh(), fresh(), fresh(), fresh());
         let instance = hex::encode(instance.get(..16).unwrap_or_default());
+        // Whoever wrote that down had this store, and with its lock gone it is gone too.
+        let predecessor: Option<Predecessor> = store.json_fact("leader").await.map_err(StartError::Store)?;
         let epoch = store.take_epoch(0).await.map_err(StartError::Store)?;
         let now = clock();
         let mut memory = Memory::load(&store, now).await.map_err(StartError::Store)?;
@@ -122,8 +124,16 @@ impl Coordinator {
             instance: instance.clone(),
             voters: memory.voters(),
         };
+        let leader = Predecessor {
+            epoch,
+            instance: instance.clone(),
+        };
+        store
+            .put_json_fact("leader", &leader)
+            .await
+            .map_err(StartError::Store)?;
         let looper = Loop {
-            leadership: Leadership::start(links.clone(), candidacy, promise_seed),
+            leadership: Leadership::start(links.clone(), candidacy, predecessor, promise_seed),
             kept: Kept::new(&memory),
             store,
             _lock: lock,

@@ -12,6 +12,7 @@ use hayloft_api::HostName;
 use hayloft_api::question::{Question, Refusal};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -51,9 +52,31 @@ pub(crate) struct Leadership {
     task: JoinHandle<()>,
 }
 
+impl Drop for Leadership {
+    fn drop(&mut self) {
+        // Of no effect after it resigned. Else promises end by themselves, as after a crash.
+        self.task.abort();
+    }
+}
+
+/// A coordinator that is certainly gone, because its store is ours now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Predecessor {
+    /// Its term.
+    pub(crate) epoch: u64,
+    /// Itself.
+    pub(crate) instance: String,
+}
+
 impl Leadership {
-    /// Begins to ask.
-    pub(crate) fn start(links: watch::Receiver<Links>, candidacy: Candidacy, seed: [u8; 32]) -> Self {
+    /// Begins to ask. What agents promised to a predecessor holds up nobody.
+    pub(crate) fn start(
+        links: watch::Receiver<Links>,
+        candidacy: Candidacy,
+        predecessor: Option<Predecessor>,
+        seed: [u8; 32],
+    ) -> Self {
         let (candidacy, asked_for) = watch::channel(candidacy);
         let (told, standing) = watch::channel(Arc::new(Standing::default()));
         let stop = CancellationToken::new();
@@ -61,6 +84,7 @@ impl Leadership {
             links,
             candidacy: asked_for,
             standing: told,
+            predecessor,
             rng: StdRng::from_seed(seed),
             failures: 0,
         };
@@ -102,9 +126,9 @@ impl Leadership {
     }
 
     /// Stops asking, and frees everyone from what they promised.
-    pub(crate) async fn resign(self) {
+    pub(crate) async fn resign(mut self) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
+        if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "the task that asks for promises ended badly");
         }
     }
@@ -114,6 +138,7 @@ struct Campaign {
     links: watch::Receiver<Links>,
     candidacy: watch::Receiver<Candidacy>,
     standing: watch::Sender<Arc<Standing>>,
+    predecessor: Option<Predecessor>,
     rng: StdRng,
     failures: u32,
 }
@@ -165,8 +190,21 @@ impl Campaign {
                 seconds,
             };
             // The promise runs from when the agent hears the question, which is not before this moment.
-            let sent = Instant::now();
-            let reply = match ask(host, link, question, WITHIN).await {
+            let mut sent = Instant::now();
+            let mut answer = ask(host, link, question.clone(), WITHIN).await;
+            if let (Some(gone), Err(AskError::Refused { source, .. })) = (&self.predecessor, &answer)
+                && matches!(source, Refusal::Held { instance, .. } if *instance == gone.instance)
+            {
+                let release = Question::Release {
+                    epoch: gone.epoch,
+                    instance: gone.instance.clone(),
+                };
+                if ask(host, link, release, WITHIN).await.is_ok() {
+                    sent = Instant::now();
+                    answer = ask(host, link, question, WITHIN).await;
+                }
+            }
+            let reply = match answer {
                 Ok(_) => Reply::Promised { until: sent + LEASE },
                 Err(AskError::Refused { source, .. }) => match source {
                     Refusal::Held { epoch, instance, .. } => Reply::Held { epoch, instance },

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::keep::Kept;
 use crate::act::{ActError, Actor, Term};
-use crate::leadership::{Candidacy, Leadership};
+use crate::leadership::{Candidacy, Leadership, Predecessor};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::observe::{self, Observation};
@@ -259,6 +259,11 @@ impl Loop {
             self.term.n = 0;
             self.memory.told.clear();
             let epoch = self.term.epoch;
+            let leader = Predecessor {
+                epoch,
+                instance: self.term.instance.clone(),
+            };
+            self.store.put_json_fact("leader", &leader).await?;
             tracing::warn!(epoch, "hosts follow a later term; a new one begins");
             let candidacy = self.candidacy();
             self.leadership.stand(&candidacy);

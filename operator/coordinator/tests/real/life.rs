@@ -1,186 +1,11 @@
-//! The coordinator with real agents and real Garage daemons on loopback; the gateway alone is a stand-in that only says
-//! that it listens.
+//! The life of a cluster: from nothing, hosts join, leave, die and come back.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test ends at the first surprise"
-)]
-
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use hayloft_agent::child::ChildDriver;
-use hayloft_agent::child::spawn::{Shim, Spawner};
-use hayloft_agent::launch::{Places, Program};
-use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
-use hayloft_api::agent::{GARAGE_UNIT, HostReport, UnitState};
+use hayloft_api::agent::GARAGE_UNIT;
 use hayloft_api::status::{ConditionType, Phase, Status};
-use hayloft_api::{Bytes, Document, HostName};
-use hayloft_coordinator::{AgentLink, BUCKET, Coordinator, CoordinatorConfig, Links, Store};
-use hayloft_garage::GarageVersion;
+use hayloft_coordinator::BUCKET;
 use hayloft_garage::admin::{AdminError, Client, RoleChange};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use tokio::sync::watch;
 
-/// For a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-fn name(n: u8) -> HostName {
-    format!("host-{n}").parse().unwrap()
-}
-
-fn document(hosts: u8) -> Document {
-    Document::laptop(hosts, Bytes::gib(1)).unwrap()
-}
-
-struct Home {
-    dir: PathBuf,
-    garage: PathBuf,
-    agents: BTreeMap<HostName, AgentHandle>,
-    links: watch::Sender<Links>,
-    document: watch::Sender<Document>,
-    coordinator: Option<Coordinator>,
-    starts: u8,
-}
-
-impl Home {
-    async fn start(dir: &Path, hosts: u8) -> Self {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter("hayloft_coordinator=debug,hayloft_agent=info")
-            .with_test_writer()
-            .try_init();
-        let mut home = Self {
-            dir: dir.to_owned(),
-            garage: hayloft_garage_fixture::program().unwrap(),
-            agents: BTreeMap::new(),
-            links: watch::Sender::new(Links::new()),
-            document: watch::Sender::new(document(hosts)),
-            coordinator: None,
-            starts: 0,
-        };
-        for n in 1..=hosts {
-            home.agent(n).await;
-        }
-        home.coordinate().await;
-        home
-    }
-
-    async fn agent(&mut self, n: u8) {
-        self.agent_with_seed(n, n).await;
-    }
-
-    async fn agent_with_seed(&mut self, n: u8, seed: u8) {
-        let args = ["-c", "shift 3; exec \"$@\"", "shim"]
-            .map(OsString::from)
-            .to_vec();
-        let spawner = Spawner::start(Shim {
-            program: "/bin/sh".into(),
-            args,
-        })
-        .unwrap();
-        let gateway = r#"echo '{"listening":"127.0.0.1:1"}'; exec sleep 600"#;
-        let dir = self.dir.join(format!("host-{n}"));
-        let config = AgentConfig {
-            host: name(n),
-            places: Places {
-                admin_socket: dir.join("admin.sock"),
-                dir,
-                garage: self.garage.clone(),
-                gateway: Program {
-                    path: "/bin/sh".into(),
-                    args: vec!["-c".into(), gateway.into(), "gateway".into()],
-                },
-            },
-            garage_version: "2.5.0".parse::<GarageVersion>().unwrap(),
-            gateway_addr: (n == 1).then(|| "127.0.0.1:1".to_owned()),
-            node_key_seed: [seed; 32],
-            clock: Clock::new(clock),
-            remembers_promises: true,
-        };
-        let handle = Agent::start(config, ChildDriver::new(spawner, [n; 32]))
-            .await
-            .unwrap();
-        let link = AgentLink {
-            desired: handle.desired.clone(),
-            report: handle.report.clone(),
-            questions: handle.questions.clone(),
-        };
-        self.agents.insert(name(n), handle);
-        self.links.send_modify(|links| drop(links.insert(name(n), link)));
-    }
-
-    async fn coordinate(&mut self) {
-        self.starts += 1;
-        let store = Store::open(&self.dir.join("store.sqlite"), [self.starts; 32])
-            .await
-            .unwrap();
-        store.apply(&self.document.borrow()).await.unwrap();
-        let config = CoordinatorConfig {
-            store,
-            links: self.links.subscribe(),
-            document: self.document.subscribe(),
-            clock: Arc::new(clock),
-            time_zone: TimeZone::UTC,
-            seed: [100 + self.starts; 32],
-        };
-        self.coordinator = Some(Coordinator::start(config).await.unwrap());
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
-        let mut status = self.coordinator.as_ref().unwrap().status();
-        let waited = tokio::time::timeout(PATIENCE, status.wait_for(holds)).await;
-        if let Ok(held) = waited {
-            return held.unwrap().clone();
-        }
-        let status = self.coordinator.as_ref().unwrap().status();
-        let last = serde_json::to_string_pretty(&*status.borrow()).unwrap();
-        panic!("never {what}: {last}");
-    }
-
-    async fn admin(&self, n: u8) -> Client {
-        let store = Store::open(&self.dir.join("store.sqlite"), [0; 32])
-            .await
-            .unwrap();
-        let report = self.report(n);
-        let client = Client::new(&report.admin, store.secrets().admin_token.clone()).unwrap();
-        store.close().await;
-        client
-    }
-
-    fn report(&self, n: u8) -> HostReport {
-        self.agents[&name(n)].report.borrow().clone()
-    }
-
-    async fn stop(mut self) {
-        if let Some(coordinator) = self.coordinator.take() {
-            coordinator.stop().await;
-        }
-        for (_, agent) in std::mem::take(&mut self.agents) {
-            agent.stop().await;
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this test is its own main")]
-fn clock() -> Timestamp {
-    Timestamp::now()
-}
-
-fn garage_pid(report: &HostReport) -> Option<u32> {
-    match report.unit(GARAGE_UNIT)?.state {
-        UnitState::Running { pid } => Some(pid),
-        _ => None,
-    }
-}
-
-fn is_ready(status: &Status) -> bool {
-    status.phase == Phase::Ready
-}
+use crate::home::{Home, document, garage_pid, is_ready, name};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_comes_up_from_nothing_and_a_second_start_changes_nothing() {
@@ -252,7 +77,7 @@ async fn a_fourth_host_joins_in_one_version_and_leaves_in_another() {
         status
             .waiting
             .iter()
-            .any(|waiting| waiting.waits_for.contains("proof")),
+            .any(|waiting| waiting.what.starts_with("delete the data of host-4")),
         "{:?}",
         status.waiting
     );

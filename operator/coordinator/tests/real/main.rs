@@ -1,0 +1,15 @@
+//! The coordinator with real agents and real Garage daemons on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
+mod access;
+mod crashes;
+mod eviction;
+mod home;
+mod leaders;
+mod life;
+mod upkeep;
