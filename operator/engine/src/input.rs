@@ -84,6 +84,11 @@ impl<'a> Member<'a> {
         self.facts.and_then(|facts| facts.asked).map(|asked| asked.what)
     }
 
+    /// Whether a person said that its data disk was replaced, and it was not filled again since.
+    pub fn has_new_disk(&self) -> bool {
+        self.facts.is_some_and(HostFacts::has_new_disk)
+    }
+
     /// Whether it runs Garage: data is wanted on it, or it still holds some from when it was.
     pub fn keeps_garage(&self) -> bool {
         let left = self.facts.is_some_and(|facts| facts.left.is_some());

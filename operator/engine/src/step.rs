@@ -262,10 +262,10 @@ pub enum Reason {
         /// Whether the zone redundancy changes.
         redundancy: bool,
     },
-    /// The host came back as another node, and the one it was is down.
-    NewNode {
-        /// The host.
-        host: HostName,
+    /// Hosts came back as other nodes, and those that they were are down.
+    NewNodes {
+        /// The hosts.
+        hosts: Vec<HostName>,
     },
     /// A node that lost its role is down, and the version in which it had one waits for it.
     NeverReturns,

@@ -244,7 +244,10 @@ impl fmt::Display for Reason {
                 leaves,
                 redundancy,
             } => f.write_str(&moved(joins, changes, leaves, *redundancy)),
-            Self::NewNode { host } => write!(f, "{host} came back as another node"),
+            Self::NewNodes { hosts } if hosts.len() == 1 => {
+                write!(f, "{} came back as another node", list(hosts))
+            }
+            Self::NewNodes { hosts } => write!(f, "{} came back as other nodes", list(hosts)),
             Self::NeverReturns => {
                 f.write_str("a node that lost its role is down and cannot say that it heard of it")
             }

@@ -24,7 +24,7 @@ pub(super) fn desire(facts: Facts<'_>, host: &HostName, plan: &HostPlan, objecti
     if plan.garage.is_some() && known.report.as_ref().is_some_and(|report| report.unfit.is_some()) {
         objections.push(Objection::StartsUnfit(host.clone()));
     }
-    if plan.accept_empty_data && facts.asked(host) != Some(AskedFor::NewDisk) {
+    if plan.accept_empty_data && !known.has_new_disk() {
         objections.push(Objection::AcceptsLoss(host.clone()));
     }
     let forgets = plan.forget.is_some() && plan.forget == known.id;

@@ -107,7 +107,8 @@ fn removals(
             .host(*id)
             .is_some_and(|(host, _)| facts.asked(host) == Some(AskedFor::Evict))
     };
-    if dead.iter().all(named) {
+    // A host that is another node now has lost what the earlier one held.
+    if dead.iter().all(|id| named(id) || facts.is_former(*id)) {
         return;
     }
     // What those who left before have not given away yet can only come from them.

@@ -44,6 +44,17 @@ pub struct HostFacts {
     pub upkeep: Option<Upkeep>,
 }
 
+impl HostFacts {
+    /// Whether a person said that its data disk was replaced, and no repair was launched on it since. One word of a person
+    /// is good for one disk.
+    pub fn has_new_disk(&self) -> bool {
+        self.asked.is_some_and(|asked| {
+            let repaired = self.upkeep.as_ref().and_then(|upkeep| upkeep.blocks);
+            asked.what == AskedFor::NewDisk && repaired.is_none_or(|at| at <= asked.at)
+        })
+    }
+}
+
 /// What an agent reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFacts {

@@ -6,7 +6,7 @@ use hayloft_api::document::Role;
 use jiff::SignedDuration;
 
 use super::retire;
-use crate::{AskedFor, GaragePlan, GatewayPlan, HostPlan, Input, Member, Plan, Reason, Step, WaitsFor};
+use crate::{GaragePlan, GatewayPlan, HostPlan, Input, Member, Plan, Reason, Step, WaitsFor};
 
 /// How long hosts that are expected may take to report before a gateway is set up without them. Gateways are
 /// restarted when their endpoints change, so they are better told once.
@@ -85,7 +85,7 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
         }
     };
     let lost = retire::has_lost_its_data(&report.data);
-    let new_disk = member.asked() == Some(AskedFor::NewDisk);
+    let new_disk = member.has_new_disk();
     if lost && !new_disk && member.keeps_garage() {
         plan.wait(
             format!("start Garage on {}", member.name),
@@ -97,7 +97,7 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
     let mut wanted = HostPlan {
         garage: garage(input, member),
         gateway,
-        accept_empty_data: new_disk && member.keeps_garage(),
+        accept_empty_data: new_disk && lost && member.keeps_garage(),
         ..HostPlan::default()
     };
     let mut because = (wanted.accept_empty_data && !told.is_some_and(|told| told.accept_empty_data))

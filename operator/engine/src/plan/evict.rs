@@ -70,17 +70,29 @@ pub(super) fn remove(
     }
     let (down, live): (Vec<NodeId>, Vec<NodeId>) = barred.iter().partition(|id| !cluster.is_up(**id));
     // All who are down go together, for no version settles while one of them keeps its role. One who is up goes alone.
+    let reborn = super::replace::reborn(input, cluster, difference);
+    let lost: Vec<NodeId> = reborn
+        .iter()
+        .map(|reborn| reborn.former)
+        .filter(|id| !cluster.is_up(*id))
+        .collect();
+    if down.is_empty() && !lost.is_empty() {
+        // Who is up can wait: first those are replaced that are down.
+        return false;
+    }
     let going = if down.is_empty() {
         live.get(..1).unwrap_or_default().to_vec()
     } else {
-        down.clone()
+        down.iter().chain(&lost).copied().collect()
     };
     let names: Vec<String> = going.iter().map(|id| input.name_of(*id)).collect();
     let what = format!(
         "take the role from {}, which is put out",
         crate::words::list(&names)
     );
-    let others = down_holders(input, cluster, |id| !input.snapshot.barred.contains(id));
+    let others = down_holders(input, cluster, |id| {
+        !input.snapshot.barred.contains(id) && !lost.contains(id)
+    });
     if !others.is_empty() {
         plan.wait(what, WaitsFor::HostsDown { hosts: others });
         return true;
@@ -100,7 +112,7 @@ pub(super) fn remove(
             plan.wait(what, waits_for);
             return true;
         }
-    } else if !named(input, &going)
+    } else if !named(input, &down)
         && let Some(waits_for) = earlier_offer_lost(input, cluster)
     {
         plan.wait(what, waits_for);

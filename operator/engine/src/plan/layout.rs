@@ -4,7 +4,7 @@ use hayloft_api::document::HostSpec;
 use hayloft_api::{Bytes, HostName, NodeId};
 
 use super::{agree, evict, join, replace, settle, version};
-use crate::{ClusterFacts, Input, LayoutFacts, Member, NodeRole, Plan, Reason, Step, WaitsFor};
+use crate::{AskedFor, ClusterFacts, Input, LayoutFacts, Member, NodeRole, Plan, Reason, Step, WaitsFor};
 
 /// How the declared roles differ from the current ones.
 pub(super) struct Difference<'a> {
@@ -109,7 +109,7 @@ fn differ<'a>(input: &'a Input<'a>, layout: &LayoutFacts, plan: &mut Plan) -> Di
             (Some(spec), Some(role)) if *role != declared_role(spec) && !member.barred => {
                 difference.changes.push(member);
             }
-            (None, Some(_)) if member.barred => {}
+            (None, Some(_)) if member.barred || member.asked() == Some(AskedFor::Evict) => {}
             (None, Some(_)) => difference.leaves.push(member),
             (Some(_), Some(_)) => {}
             (None, None) => {}

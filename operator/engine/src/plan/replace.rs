@@ -1,15 +1,51 @@
 //! A declared host that came back as another node, and the end of a node that never comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use hayloft_api::{HostName, NodeId};
 
 use super::agree;
 use super::layout::{Difference, down_holders};
 use super::version::{assignments, too_few};
 use crate::{ClusterFacts, Input, Plan, Reason, RoleChange, Step, WaitsFor};
 
-/// Gives a host's new node the role of its old one, in one version; where the host shall hold no data any more, the role
-/// just ends. The old disk is gone, and the sooner the copies that it held are made again, the better. Whether something was
-/// planned or waits, so that nothing else is to be planned.
+/// What a host was before, and still has a role as.
+#[derive(Clone, Copy)]
+pub(super) struct Reborn<'a> {
+    pub(super) host: &'a HostName,
+    pub(super) former: NodeId,
+    /// Whether its new node gets a role at the same time.
+    joins: bool,
+}
+
+/// Earlier nodes that have a role, are down, and can be done without now: the host's new node is ready, or no data is
+/// wanted on it any more.
+pub(super) fn reborn<'a>(
+    input: &'a Input<'a>,
+    cluster: &ClusterFacts,
+    difference: &Difference<'_>,
+) -> Vec<Reborn<'a>> {
+    let mut reborn = Vec::new();
+    for member in input.members.values() {
+        let joins = difference.joins.iter().any(|joiner| joiner.name == member.name);
+        // It is told elsewhere what keeps a new node from joining.
+        if member.shall_store() && !joins {
+            continue;
+        }
+        let formers = member.facts.iter().flat_map(|facts| &facts.former);
+        let held = formers.filter(|id| cluster.layout.roles.contains_key(*id));
+        reborn.extend(held.map(|former| Reborn {
+            host: member.name,
+            former: *former,
+            joins,
+        }));
+    }
+    reborn
+}
+
+/// Gives hosts' new nodes the roles of their old ones, in one version; where a host shall hold no data any more, the role
+/// just ends. The old disks are gone, and the sooner the copies that they held are made again, the better. Whether
+/// something was planned or waits, so that nothing else is to be planned.
 pub(super) fn replace(
     input: &Input<'_>,
     cluster: &ClusterFacts,
@@ -17,74 +53,20 @@ pub(super) fn replace(
     plan: &mut Plan,
 ) -> bool {
     let layout = &cluster.layout;
-    let reborn = input.members.values().find_map(|member| {
-        let former = member
-            .facts?
-            .former
-            .iter()
-            .find(|id| layout.roles.contains_key(id))?;
-        Some((member, *former))
-    });
-    let Some((member, former)) = reborn else {
-        return false;
-    };
-    let joins = difference.joins.iter().any(|joiner| joiner.name == member.name);
-    if member.shall_store() && !joins {
-        // It is told elsewhere what keeps its new node from joining.
-        return false;
-    }
-    let host = &member.name;
-    let what = if joins {
-        format!("give the role of {host}'s earlier node to its new one")
+    let reborn = reborn(input, cluster, difference);
+    let Some(first) = reborn.first() else { return false };
+    let what = if first.joins {
+        format!("give the role of {}'s earlier node to its new one", first.host)
     } else {
-        format!("end the role of {host}'s earlier node")
+        format!("end the role of {}'s earlier node", first.host)
     };
-    if cluster.nodes.get(&former).is_some_and(|node| node.up) {
-        plan.wait(
-            what,
-            WaitsFor::FormerDown {
-                host: (*host).clone(),
-            },
-        );
+    if let Some(obstacle) = obstacle(input, cluster, &reborn) {
+        plan.wait(what, obstacle);
         return true;
     }
-    if input.document.spec.garage.replication_factor == 1 {
-        plan.wait(
-            what,
-            WaitsFor::OnlyCopy {
-                host: (*host).clone(),
-            },
-        );
-        return true;
-    }
-    let others: Vec<String> = down_holders(input, cluster, |id| *id != former);
-    if !others.is_empty() {
-        plan.wait(what, WaitsFor::HostsDown { hosts: others });
-        return true;
-    }
-    if let Some(waits_for) = agree::disagreement(input, cluster) {
-        plan.wait(what, waits_for);
-        return true;
-    }
-    // The lost disk's copies are lost already; those who left before still offer theirs while they are up.
-    let lost = |facts: &&crate::MoveFacts| {
-        facts.departures().any(|departure| {
-            departure.id != former
-                && !cluster.is_up(departure.id)
-                && !layout.roles.contains_key(&departure.id)
-        })
-    };
-    if let Some(earlier) = input.unplaced().find(lost) {
-        plan.wait(
-            what,
-            WaitsFor::Placed {
-                version: earlier.version,
-            },
-        );
-        return true;
-    }
+    let going = |id: &NodeId| reborn.iter().any(|reborn| reborn.former == *id);
     let mut after = layout.roles.clone();
-    after.remove(&former);
+    after.retain(|id, _| !going(id));
     // Whoever is ready joins in the same version.
     let arriving = assignments(&difference.joins);
     after.extend(arriving.clone());
@@ -96,7 +78,8 @@ pub(super) fn replace(
         .into_iter()
         .map(|(id, role)| (id, RoleChange::Assign(role)))
         .collect();
-    roles.insert(former, RoleChange::Remove);
+    roles.extend(reborn.iter().map(|reborn| (reborn.former, RoleChange::Remove)));
+    let hosts: BTreeSet<&HostName> = reborn.iter().map(|reborn| reborn.host).collect();
     plan.step(
         Step::ChangeLayout {
             through: cluster.through.clone(),
@@ -104,9 +87,29 @@ pub(super) fn replace(
             roles,
             zone_redundancy: None,
         },
-        Reason::NewNode {
-            host: (*host).clone(),
+        Reason::NewNodes {
+            hosts: hosts.into_iter().cloned().collect(),
         },
     );
     true
+}
+
+fn obstacle(input: &Input<'_>, cluster: &ClusterFacts, reborn: &[Reborn<'_>]) -> Option<WaitsFor> {
+    let going = |id: &NodeId| reborn.iter().any(|reborn| reborn.former == *id);
+    if let Some(up) = reborn.iter().find(|reborn| cluster.is_up(reborn.former)) {
+        return Some(WaitsFor::FormerDown {
+            host: up.host.clone(),
+        });
+    }
+    if input.document.spec.garage.replication_factor == 1 {
+        let host = reborn.first()?.host.clone();
+        return Some(WaitsFor::OnlyCopy { host });
+    }
+    let others = down_holders(input, cluster, |id| !going(id));
+    if !others.is_empty() {
+        return Some(WaitsFor::HostsDown { hosts: others });
+    }
+    // Their disks are lost, so nothing is given up by making their copies anew: whoever left before keeps what it holds, and
+    // offers it by itself.
+    agree::disagreement(input, cluster)
 }

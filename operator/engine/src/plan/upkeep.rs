@@ -6,6 +6,7 @@ use hayloft_api::HostName;
 use jiff::{SignedDuration, Timestamp};
 
 use super::layout::down_holders;
+use super::retire::has_lost_its_data;
 use crate::{ClusterFacts, Input, Member, Plan, Reason, RepairKind, Step, Upkeep};
 
 /// How often every block of a disk is read and checked.
@@ -93,14 +94,12 @@ fn replaced_disks(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan) {
         let Some((facts, id)) = member.facts.zip(member.id()) else {
             continue;
         };
-        let Some(asked) = facts.asked.filter(|asked| asked.what == crate::AskedFor::NewDisk) else {
-            continue;
-        };
-        let told = facts.told.as_ref().is_some_and(|told| told.accept_empty_data);
+        let lost = member
+            .report()
+            .is_some_and(|report| has_lost_its_data(&report.data));
+        let known = facts.upkeep.as_ref().is_some_and(|upkeep| !upkeep.busy);
         let followed = input.unplaced().any(|facts| facts.receivers().contains(&id));
-        let done =
-            of(member).is_none_or(|upkeep| upkeep.busy || upkeep.blocks.is_some_and(|at| at > asked.at));
-        if told && !followed && !done {
+        if member.has_new_disk() && !lost && known && !followed {
             plan.step(
                 Step::LaunchRepair {
                     through: cluster.through.clone(),

@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) digests: BTreeMap<HostName, String>,
     /// Hosts that retired, when, and what they held then.
     pub(crate) retired: Vec<(HostName, u64)>,
+    /// Whether hosts are looked after by the calendar.
+    pub(crate) kept: bool,
     /// Figures that were told of moves.
     told: BTreeMap<u64, [u16; 3]>,
 }
@@ -71,6 +73,7 @@ impl World {
             made: 100,
             digests: BTreeMap::new(),
             retired: Vec::new(),
+            kept: false,
             told: BTreeMap::new(),
         }
     }
@@ -336,6 +339,14 @@ impl World {
         let holders: Vec<&NodeId> = cluster.layout.roles.keys().collect();
         let majority = holders.iter().filter(|id| up(id)).count() * 2 > holders.len();
         for facts in self.snapshot.hosts.values_mut() {
+            if self.kept && facts.upkeep.is_none() {
+                let since = Some(now);
+                facts.upkeep = Some(Upkeep {
+                    since,
+                    ..Upkeep::default()
+                });
+                facts.resync = Some(hayloft_engine::ResyncFacts::default());
+            }
             let ready = facts
                 .id
                 .is_some_and(|id| up(&id) && !cluster.layout.roles.contains_key(&id));
@@ -690,9 +701,6 @@ impl World {
             .values_mut()
             .find(|facts| facts.id == Some(id))
             .unwrap();
-        if kind == RepairKind::Blocks && host.asked.is_some_and(|asked| asked.what == AskedFor::NewDisk) {
-            host.asked = None;
-        }
         if let Some(upkeep) = &mut host.upkeep {
             match kind {
                 RepairKind::Blocks => upkeep.blocks = Some(now),
@@ -719,18 +727,6 @@ impl World {
             }
         }
         self.snapshot.secrets.known_to.clear();
-    }
-
-    /// Begins to look after hosts.
-    pub(crate) fn looks_after(&mut self) {
-        let since = Some(self.snapshot.now);
-        for facts in self.snapshot.hosts.values_mut() {
-            facts.upkeep = Some(Upkeep {
-                since,
-                ..Upkeep::default()
-            });
-            facts.resync = Some(hayloft_engine::ResyncFacts::default());
-        }
     }
 
     /// A round: look, plan, act; then a second passes.
