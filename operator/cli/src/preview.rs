@@ -94,6 +94,8 @@ fn table(hosts: &[HostPreview]) -> Table {
     ]);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     let dash = || "–".to_owned();
+    let mut hosts: Vec<&HostPreview> = hosts.iter().collect();
+    hosts.sort_by(|one, other| one.host.cmp(&other.host));
     for host in hosts {
         table.add_row([
             Cell::new(&host.host),

@@ -1,6 +1,6 @@
 //! `--wait`: until what was asked for has come about, and how it goes until then.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hayloft_api::HostName;
 use hayloft_api::status::{ConditionType, HostStatus, Status};
@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::control::HostAction;
 use crate::control::client::{Control, ControlError};
 use crate::signals;
+use crate::status::news::Shown;
 use crate::status::{moves, table};
 
 /// It looks so often.
@@ -77,7 +78,7 @@ pub(crate) async fn until(
     since: Timestamp,
 ) -> anyhow::Result<()> {
     let mut interrupts = signals::interrupts()?;
-    let mut shown = Shown::new(context);
+    let mut screen = Screen::new(context);
     loop {
         let status = match control.status().await {
             Ok(status) => status,
@@ -89,15 +90,15 @@ pub(crate) async fn until(
             Err(error) => return Err(error.into()),
         };
         if status.observed_at > since && goal.is_reached(&status) {
-            shown.finish();
+            screen.finish();
             context.say("Done.");
             return Ok(());
         }
-        shown.show(context, &now(&status));
+        screen.show(context, &now(&status));
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = interrupts.next() => {
-                shown.finish();
+                screen.finish();
                 return Err(Interrupted.into());
             }
         }
@@ -114,13 +115,13 @@ fn now(status: &Status) -> Vec<String> {
     lines
 }
 
-/// On a terminal lines that are drawn over, elsewhere each line once.
-struct Shown {
+/// On a terminal lines that are drawn over, elsewhere what is new of them.
+struct Screen {
     bar: Option<ProgressBar>,
-    last: Vec<String>,
+    shown: Shown,
 }
 
-impl Shown {
+impl Screen {
     fn new(context: &Context) -> Self {
         let bar = context.terminal.stderr.then(|| {
             let bar = ProgressBar::new_spinner();
@@ -132,19 +133,18 @@ impl Shown {
         });
         Self {
             bar,
-            last: Vec::new(),
+            shown: Shown::default(),
         }
     }
 
     fn show(&mut self, context: &Context, lines: &[String]) {
         match &self.bar {
             Some(bar) => bar.set_message(lines.join("\n  ")),
-            None => lines
-                .iter()
-                .filter(|line| !self.last.contains(line))
-                .for_each(|line| context.note(line)),
+            None => {
+                let news = self.shown.news(lines.iter().map(String::as_str), Instant::now());
+                news.iter().for_each(|line| context.note(line));
+            }
         }
-        self.last = lines.to_vec();
     }
 
     fn finish(&self) {

@@ -1,11 +1,11 @@
 //! `hayloft status`.
 
 pub(crate) mod moves;
-mod news;
+pub(crate) mod news;
 pub(crate) mod table;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hayloft_api::status::Status;
@@ -14,6 +14,7 @@ use crate::OutputFormat;
 use crate::context::Context;
 use crate::control::client::Control;
 use crate::signals;
+use news::Shown;
 
 /// `--watch` looks so often.
 const EVERY: Duration = Duration::from_secs(2);
@@ -39,6 +40,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let control = Control::find(context, args.dir)?;
     let mut interrupts = signals::interrupts()?;
     let mut last = String::new();
+    let mut shown = Shown::default();
     loop {
         let status = control.status().await?;
         let text = match args.output {
@@ -51,11 +53,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let drawn = args.watch && context.terminal.stdout;
             match args.output {
                 OutputFormat::Text if drawn => context.say(&format!("\x1b[2J\x1b[H{text}")),
-                OutputFormat::Text if !last.is_empty() => {
-                    let now = (context.clock)().to_zoned(context.time_zone.clone());
-                    let at = now.strftime("%H:%M:%S");
-                    for line in news::since(&last, &text) {
-                        context.say(&format!("{at}  {line}"));
+                OutputFormat::Text if args.watch => {
+                    let news = shown.news(text.lines(), Instant::now());
+                    if last.is_empty() {
+                        context.say(&text);
+                    } else {
+                        let now = (context.clock)().to_zoned(context.time_zone.clone());
+                        let at = now.strftime("%H:%M:%S");
+                        news.iter().for_each(|line| context.say(&format!("{at}  {line}")));
                     }
                 }
                 // One document a line is what programs can follow.

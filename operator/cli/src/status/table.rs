@@ -198,13 +198,20 @@ fn facts(status: &Status) -> String {
 
 /// What is not as it should be, with what to do, and what waits.
 pub(crate) fn troubles(status: &Status) -> Vec<String> {
+    // What is only under way has lines of its own: moves, and what waits.
+    let told = !(status.moves.is_empty() && status.waiting.is_empty());
     let mut lines: Vec<String> = status
         .conditions
         .iter()
         .filter(|condition| !condition.status)
-        // What waits has lines of its own.
-        .filter(|condition| condition.reason != Reason::Waiting || status.waiting.is_empty())
-        .map(|condition| format!("! {}", condition.message))
+        .filter(|condition| {
+            let waits = condition.reason == Reason::Waiting && !status.waiting.is_empty();
+            !(waits || told && !condition.kind.is_health())
+        })
+        .map(|condition| {
+            let mark = if condition.kind.is_health() { '!' } else { '…' };
+            format!("{mark} {}", condition.message)
+        })
         .collect();
     lines.extend(
         status

@@ -13,6 +13,7 @@ use hayloft_agent::child::spawn::Spawner;
 use hayloft_agent::launch::{Places, Program};
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock, StartError};
 use hayloft_api::agent::{HostReport, UnitState};
+use hayloft_api::status::Status;
 use hayloft_api::{Document, HostName};
 use hayloft_coordinator::AgentLink;
 use rand::RngExt;
@@ -181,12 +182,14 @@ impl Hosts {
     }
 
     /// Stops the agents of hosts that are no longer declared and have nothing left, by their own disks, and removes
-    /// their folders. Gives a line for each.
-    pub(crate) async fn retire(&mut self, document: &Document) -> Vec<String> {
+    /// their folders. The coordinator must have seen that they are over: `status` lists them no more. Gives a line for
+    /// each.
+    pub(crate) async fn retire(&mut self, document: &Document, status: &Status) -> Vec<String> {
         let idle = |name: &&HostName| {
             let agent = &self.agents[*name];
             let told = agent.desired.borrow();
             document.host(name).is_none()
+                && status.hosts.iter().all(|host| host.name != **name)
                 && told.as_ref().is_some_and(|told| told.garage.is_none())
                 && agent
                     .report

@@ -206,7 +206,11 @@ impl Running {
     /// Starts agents that could not start before, and ends those of hosts that have nothing left. Gives what is news.
     pub(super) async fn tidy(&mut self) -> Vec<String> {
         let document = self.document.borrow().clone();
-        let mut news = self.hosts.retire(&document).await;
+        let status = self.status.borrow().clone();
+        let mut news = match status {
+            Some(status) => self.hosts.retire(&document, &status).await,
+            None => Vec::new(),
+        };
         let failed = self
             .hosts
             .start(&document)
