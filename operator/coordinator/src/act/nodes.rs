@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use hayloft_api::agent::DataState;
 use hayloft_api::question::BlockName;
+use hayloft_api::status::EventKind;
 use hayloft_api::{HostName, NodeId};
-use hayloft_engine::{RepairFacts, RepairKind, ResyncFacts, Upkeep};
+use hayloft_engine::{AskedFor, RepairFacts, RepairKind, ResyncFacts, Upkeep};
 use hayloft_garage::admin::{AdminError, Client, Repair, Scrub, Variable, Whom};
 
 use super::{ActError, Actor, may_die};
@@ -85,7 +87,27 @@ impl Actor<'_> {
         self.store
             .put_record::<Upkeep>(Kind::Upkeep, &host, &upkeep)
             .await
-            .map_err(ActError::Store)
+            .map_err(ActError::Store)?;
+        let heard = self.memory.heard.get(&host);
+        let sound = heard.is_some_and(|heard| matches!(heard.report.data, DataState::Present));
+        let asked = self
+            .memory
+            .asked
+            .get(&host)
+            .is_some_and(|asked| asked.what == AskedFor::NewDisk);
+        if kind == RepairKind::Blocks && sound && asked {
+            // The new disk is in use and is being filled: the word is used up.
+            self.store
+                .drop_record(Kind::Asked, &host)
+                .await
+                .map_err(ActError::Store)?;
+            self.memory.asked.remove(&host);
+            self.tell(
+                EventKind::Host,
+                format!("the new data disk of {host} is being filled"),
+            );
+        }
+        Ok(())
     }
 
     /// Launches a repair, and finds the worker that does it: its end is the proof.

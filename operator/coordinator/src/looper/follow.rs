@@ -72,6 +72,31 @@ impl Loop {
         let memory = &mut self.memory;
         memory.moves.censuses.turn(&wanted, links, &memory.skews, now);
         self.measure_rates(&hosts, now).await;
+        self.begin_upkeep(observation, &hosts, now).await;
+    }
+
+    /// From when a host has a role on, it is looked after.
+    async fn begin_upkeep(
+        &mut self,
+        observation: &Observation,
+        hosts: &BTreeMap<NodeId, HostName>,
+        now: Timestamp,
+    ) {
+        for id in observation.facts.layout.roles.keys() {
+            let Some(host) = hosts.get(id) else { continue };
+            let upkeep = self.memory.upkeep.entry(host.clone()).or_default();
+            if upkeep.since.is_none() {
+                upkeep.since = Some(now);
+                let upkeep = upkeep.clone();
+                if let Err(error) = self
+                    .store
+                    .put_record(crate::store::Kind::Upkeep, host, &upkeep)
+                    .await
+                {
+                    tracing::warn!(%error, "what is due when was not noted");
+                }
+            }
+        }
     }
 
     /// Hosts that left and may hold blocks.

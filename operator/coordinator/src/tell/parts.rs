@@ -3,7 +3,7 @@
 use hayloft_api::agent::GATEWAY_UNIT;
 use hayloft_api::status::{GatewayStatus, HostStatus, HostWatch, LayoutStatus, SpaceStatus};
 use hayloft_api::{Bytes, Document, HostName};
-use hayloft_engine::Snapshot;
+use hayloft_engine::{AskedFor, Snapshot};
 
 use crate::memory::Memory;
 use crate::observe::Observation;
@@ -65,7 +65,47 @@ fn host(
         disk: report.and_then(|report| report.disk),
         garage_version: report.and_then(|report| report.garage_version.clone()),
         units: report.map(|report| report.units.clone()).unwrap_or_default(),
-        watch: HostWatch::default(),
+        watch: watch(name, document, snapshot, memory),
+    }
+}
+
+/// What is known of a host beyond its being up.
+fn watch(name: &HostName, document: &Document, snapshot: &Snapshot, memory: &Memory) -> HostWatch {
+    let spec = document.host(name);
+    let Some(facts) = snapshot.hosts.get(name) else {
+        return HostWatch {
+            owner: spec.and_then(|spec| spec.owner.clone()),
+            ..HostWatch::default()
+        };
+    };
+    let evicted = facts.id.is_some_and(|id| snapshot.barred.contains(&id)) || memory.known.contains(name);
+    let asked = facts.asked.map(|asked| asked.what);
+    let leaving = if evicted || asked == Some(AskedFor::Evict) {
+        Some("evicted")
+    } else if asked == Some(AskedFor::Remove) || (spec.is_none() && facts.left.is_none()) {
+        Some("removed")
+    } else if asked == Some(AskedFor::Drain) || spec.is_some_and(|spec| !spec.state.is_active()) {
+        Some("drained")
+    } else if facts.left.is_some() {
+        Some("left")
+    } else {
+        None
+    };
+    let blocks = facts.report.as_ref().and_then(|report| report.blocks);
+    HostWatch {
+        owner: spec.and_then(|spec| spec.owner.clone()),
+        leaving: leaving.map(ToOwned::to_owned),
+        evicted,
+        away_seconds: facts.presence.absent.map(|absence| absence.observed.seconds),
+        returns: u64::try_from(facts.presence.flaps(snapshot.now)).unwrap_or(u64::MAX),
+        blocks: blocks.map(|blocks| blocks.count),
+        block_bytes: blocks.map(|blocks| blocks.bytes),
+        clock_ahead: facts.skew.map(|skew| skew.as_secs()),
+        snapshot: facts
+            .upkeep
+            .as_ref()
+            .and_then(|upkeep| upkeep.snapshot.as_ref())
+            .map(|kept| kept.made),
     }
 }
 

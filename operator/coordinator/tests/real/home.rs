@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use hayloft_agent::child::ChildDriver;
@@ -17,8 +18,8 @@ use hayloft_api::{Bytes, Document, HostName};
 use hayloft_coordinator::{AgentLink, Coordinator, CoordinatorConfig, Links, Store};
 use hayloft_garage::GarageVersion;
 use hayloft_garage::admin::Client;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 /// For a busy machine.
@@ -40,6 +41,8 @@ pub(crate) struct Home {
     pub(crate) document: watch::Sender<Document>,
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) starts: u8,
+    /// Seconds that all clocks are ahead.
+    pub(crate) ahead: Arc<AtomicI64>,
 }
 
 impl Home {
@@ -56,12 +59,18 @@ impl Home {
             document: watch::Sender::new(document(hosts)),
             coordinator: None,
             starts: 0,
+            ahead: Arc::default(),
         };
         for n in 1..=hosts {
             home.agent(n).await;
         }
         home.coordinate().await;
         home
+    }
+
+    fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+        let ahead = self.ahead.clone();
+        move || clock() + SignedDuration::from_secs(ahead.load(Ordering::Relaxed))
     }
 
     pub(crate) async fn agent(&mut self, n: u8) {
@@ -93,7 +102,7 @@ impl Home {
             garage_version: "2.5.0".parse::<GarageVersion>().unwrap(),
             gateway_addr: (n == 1).then(|| "127.0.0.1:1".to_owned()),
             node_key_seed: [seed; 32],
-            clock: Clock::new(clock),
+            clock: Clock::new(self.clock()),
             remembers_promises: true,
         };
         let handle = Agent::start(config, ChildDriver::new(spawner, [n; 32]))
@@ -118,7 +127,7 @@ impl Home {
             store,
             links: self.links.subscribe(),
             document: self.document.subscribe(),
-            clock: Arc::new(clock),
+            clock: Arc::new(self.clock()),
             time_zone: TimeZone::UTC,
             seed: [100 + self.starts; 32],
         };

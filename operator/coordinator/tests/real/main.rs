@@ -7,7 +7,6 @@
 )]
 
 mod access;
-mod crashes;
 mod eviction;
 mod home;
 mod leaders;

@@ -8,6 +8,9 @@ use crate::home::{Home, is_ready, name};
 async fn a_snapshot_of_each_hosts_metadata_comes_to_lie_on_a_host_of_another_zone() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::start(dir.path(), 3).await;
+    home.until("ready", is_ready).await;
+    // The first ones are due an hour after a host was first looked after.
+    home.ahead.store(2 * 3600, std::sync::atomic::Ordering::Relaxed);
     let kept = home
         .until("kept all three", |status| {
             status.hosts.len() == 3 && status.hosts.iter().all(|host| host.watch.snapshot.is_some())

@@ -1,13 +1,10 @@
-//! The coordinator dies between any two calls, and the next one goes on.
+//! A join, and a host that is put out.
 
-#[cfg(feature = "failpoints")]
 use hayloft_api::status::Status;
 
-#[cfg(feature = "failpoints")]
 use crate::home::{Home, document, is_ready};
 
 /// Dies at each place in turn, is started again, and gets to the same end.
-#[cfg(feature = "failpoints")]
 async fn survives(places: &[&str], reach: u8) {
     let dir = tempfile::tempdir().unwrap();
     let scenario = fail::FailScenario::setup();
@@ -42,7 +39,6 @@ async fn survives(places: &[&str], reach: u8) {
     scenario.teardown();
 }
 
-#[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_dies_at_every_place_of_a_join_gets_there_all_the_same() {
     let places = [
