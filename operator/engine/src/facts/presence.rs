@@ -63,7 +63,11 @@ impl Presence {
             majority,
         } = look;
         if present {
-            if self.absent.take().is_some() {
+            // Who was missed only while nobody could look properly, as when the coordinator starts, did not go away.
+            let away = self.absent.take();
+            if away
+                .is_some_and(|absence| absence.counted || absence.observed.seconds > 0 || absence.millis > 0)
+            {
                 self.returns.push_back(now);
                 while self.returns.len() > RETURNS {
                     self.returns.pop_front();
@@ -194,5 +198,14 @@ mod tests {
         }
         assert_eq!(presence.flaps(at(6_000)), RETURNS);
         assert_eq!(presence.flaps(at(6_000 + 90_000)), 0);
+    }
+
+    #[test]
+    fn who_was_missed_only_before_anybody_could_look_did_not_go_away() {
+        let mut presence = Presence::default();
+        for n in 0..100 {
+            presence = presence.seen(look(n * 60, n % 2 == 0, n % 2 == 0));
+        }
+        assert_eq!(presence.flaps(at(6_000)), 0);
     }
 }

@@ -57,6 +57,13 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
     };
     let told = facts.told.as_ref();
     if member.barred && member.role.is_none() {
+        // While it is up, the version without it settles soonest with its own word.
+        if input
+            .cluster()
+            .is_none_or(|cluster| !cluster.layout.settled && member.up)
+        {
+            return;
+        }
         let wanted = HostPlan {
             forget: member.id(),
             ..HostPlan::default()

@@ -173,13 +173,16 @@ pub(super) fn renew_secrets(input: &Input<'_>, plan: &mut Plan) {
             .rev()
             .find(|facts| facts.version == version);
         let long = applied.is_none_or(|facts| input.snapshot.now.duration_since(facts.applied) > SETTLES);
-        let live = input.snapshot.barred.iter().any(|id| cluster.is_up(*id));
-        if !long && !live {
+        if !long {
             plan.wait(what, WaitsFor::Settling { version });
             return;
         }
     }
-    if plan.changes_layout() {
+    let evicts = plan
+        .steps
+        .iter()
+        .any(|planned| matches!(planned.step, Step::Evict { .. }));
+    if plan.changes_layout() || evicts {
         return;
     }
     plan.step(

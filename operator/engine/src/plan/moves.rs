@@ -16,6 +16,9 @@ const COMPARE_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// How long after a repair that failed, or that did not bring what was missing, the next one is launched.
 const REPAIR_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long after one shortening of Garage's delay that left something missing the next one is tried.
+const QUICKEN_AGAIN: SignedDuration = SignedDuration::from_secs(20);
+
 /// Takes every move that is not placed one step further.
 pub(super) fn follow(input: &Input<'_>, plan: &mut Plan) {
     let Some(cluster) = input.cluster() else { return };
@@ -138,13 +141,20 @@ fn compare(
     plan.wait(what, waits_for);
 }
 
-/// Once, right after settling, on a node that gives nothing: there the queue holds nothing that others wait for.
+/// Right after settling, and again when something is missing still, for what clients pushed while the node was down
+/// waits as long; on a node that gives nothing: there the queue holds nothing that others wait for.
 fn may_be_quickened(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
     let gives = |other: &MoveFacts| {
         other.partitions.is_none() || other.sources.get(&id).is_some_and(|partitions| *partitions > 0)
     };
+    let again = |at: Timestamp| {
+        input.snapshot.now.duration_since(at) >= QUICKEN_AGAIN
+            && facts
+                .compared
+                .is_some_and(|compared| compared.missing > 0 && compared.began > at)
+    };
     facts.only_receives(id)
-        && !facts.quickened.contains_key(&id)
+        && facts.quickened.get(&id).is_none_or(|at| again(*at))
         && !input.snapshot.moves.iter().any(gives)
         && input.started(id).is_some()
 }
@@ -164,7 +174,8 @@ fn needs_repair(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
     else {
         return true;
     };
-    if launched < started || facts.settled.is_some_and(|settled| launched < settled) {
+    let emptied = facts.quickened.get(&id).is_some_and(|at| launched < *at);
+    if launched < started || emptied || facts.settled.is_some_and(|settled| launched < settled) {
         return true;
     }
     let Some(finished) = finished else { return false };

@@ -79,6 +79,7 @@ fn whole(world: &World) -> bool {
     let holders: Vec<_> = layout.roles.keys().copied().collect();
     world.garage.compare().0 == 0
         && layout.settled
+        && world.garage.history().1.is_none()
         && holders
             .iter()
             .all(|id| world.garage.is_up(*id) && world.garage.lacking(*id) == 0)
@@ -136,7 +137,13 @@ fn happen(world: &mut World, event: &Event) {
             world.loses_its_data(*n);
             world.asks(*n, AskedFor::NewDisk);
         }
-        Event::Evict(n) if known(world, *n) && whole(world) && world.facts(*n).asked.is_none() => {
+        // Two at a time would need a person's word about what only those two held.
+        Event::Evict(n)
+            if known(world, *n)
+                && whole(world)
+                && world.snapshot.moves.is_empty()
+                && world.snapshot.hosts.values().all(|facts| facts.asked.is_none()) =>
+        {
             world.asks(*n, AskedFor::Evict);
         }
         Event::Off(_)
@@ -186,7 +193,7 @@ fn is_sound(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_plan_breaks_a_rule_nothing_is_lost_and_all_ends_as_declared(

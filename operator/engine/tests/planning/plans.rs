@@ -2,7 +2,7 @@
 
 use crate::world::{World, at, document, id, name, removal};
 use hayloft_api::document::{HostState, Role};
-use hayloft_engine::{Invalid, NodeRole, validate};
+use hayloft_engine::{Compared, Invalid, NodeRole, validate};
 use insta::assert_snapshot;
 
 #[test]
@@ -151,6 +151,39 @@ fn a_fourth_host_joins() {
     world.round();
     world.round();
     assert_snapshot!(world.look());
+}
+
+/// What clients push while the joiner is down reaches it as late as what was there before: the delay is shortened again.
+#[test]
+fn a_joiner_misses_what_was_pushed_while_it_was_down() {
+    let mut world = World::converged(3);
+    world.fill();
+    world.document = document(4);
+    world.starts(4);
+    let quickens = |plan: &hayloft_engine::Plan| plan.to_string().contains("delay");
+    let mut rounds = 0;
+    while !quickens(&world.round()) {
+        rounds += 1;
+        assert!(rounds < 40, "the delay is never shortened");
+    }
+    let now = world.snapshot.now;
+    let later = |seconds| now + jiff::SignedDuration::from_secs(seconds);
+    world.passes(60);
+    world.observe();
+    let moved = world.snapshot.moves.last_mut().unwrap();
+    for repair in moved.repairs.values_mut() {
+        repair.finished = Some(later(5));
+    }
+    moved.placed = None;
+    moved.comparing = None;
+    moved.compared = Some(Compared {
+        began: later(10),
+        at: later(30),
+        missing: 7,
+        of: 100,
+    });
+    let plan = world.plan();
+    assert!(quickens(&plan), "{plan}");
 }
 
 #[test]
