@@ -55,6 +55,14 @@ async fn apply(db: &mut SqliteConnection, record: &Record) -> Result<(), IndexEr
             }
         }
         Record::Damaged(damage) => mark_damage(db, damage).await,
+        Record::PacksCondemned(_)
+        | Record::PathsUsed { .. }
+        | Record::Pinned { .. }
+        | Record::Unpinned { .. }
+        | Record::NarHashConflict { .. }
+        | Record::CacheLimited { .. }
+        | Record::PacksDeleted(_)
+        | Record::PathsCollected { .. } => Ok(()),
     }
 }
 

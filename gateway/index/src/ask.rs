@@ -223,6 +223,7 @@ impl Index {
             caches: self.cache_names().await?,
             frames: HashSet::new(),
             nar_hashes: BTreeMap::new(),
+            ..Facts::default()
         };
         for record in records {
             let Record::PathAdded(path) = record else { continue };

@@ -3,5 +3,5 @@
 mod admit;
 mod term;
 
-pub use admit::{Admission, Facts, Refusal};
+pub use admit::{Admission, Facts, HeldFrame, PackState, Refusal};
 pub use term::{Input, Step, Term};
