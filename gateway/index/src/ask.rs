@@ -226,6 +226,7 @@ impl Index {
             ..Facts::default()
         };
         for record in records {
+            self.pack_facts(record, &mut facts).await?;
             let Record::PathAdded(path) = record else { continue };
             if let Some(known) = self.path(&path.cache, &path.path.hash()).await? {
                 let at = (path.cache.clone(), path.path.hash());
@@ -295,6 +296,6 @@ fn stored_path(row: &SqliteRow) -> Result<StoredPath, IndexError> {
     })
 }
 
-fn digest(bytes: &[u8]) -> Result<Digest, IndexError> {
+pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, IndexError> {
     Digest::from_slice(bytes).ok_or(IndexError::Corrupt { what: "digest" })
 }

@@ -4,12 +4,19 @@
 //! file is always the state at some position of the log. Readers never wait for it (WAL).
 
 mod apply;
+mod arrivals;
 mod ask;
+mod collect;
+mod condemning;
 mod error;
+mod keep;
 mod open;
+mod retire;
 #[cfg(test)]
 mod tests;
 
+pub use arrivals::{Arrival, Overflow};
 pub use ask::{KnownFrame, Place, StoredPath};
+pub use collect::{PackUse, PathUse, Pin, Retired};
 pub use error::IndexError;
 pub use open::Index;

@@ -1,3 +1,5 @@
+mod collecting;
+
 use std::collections::HashSet;
 
 use hayloft_nixcache::{CacheName, StorePathHash};
