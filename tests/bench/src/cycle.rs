@@ -353,7 +353,11 @@ fn speed(loaded: &Loaded, took: Duration) -> f64 {
 /// A NAR of one small file whose content nobody has.
 fn small(column: &str, index: usize, size: usize) -> Result<(Nar, Bytes)> {
     let seed = crate::corpus::sha256(format!("{column}/{index}").as_bytes());
-    let contents = seed.as_bytes().iter().copied().cycle().take(size).collect();
+    // Nothing that compresses: a server must not get away with less than it was sent.
+    let contents = (0..size.div_ceil(32))
+        .flat_map(|block| crate::corpus::digest(format!("{seed}/{block}").as_bytes()))
+        .take(size)
+        .collect();
     let mut bytes = Vec::new();
     let file = hayloft_nixcache::nar::Node::File {
         executable: false,

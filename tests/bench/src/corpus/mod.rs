@@ -120,6 +120,12 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&SHA256, bytes))
 }
 
+/// SHA-256.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&SHA256, bytes).as_ref().to_vec()
+}
+
 fn make(dir: &Path, many: &[&str], large: &[&str]) -> Result<Corpora> {
     let mut corpora = Corpora {
         dir: dir.to_owned(),
