@@ -9,6 +9,7 @@ mod declare;
 pub mod depot;
 mod error;
 mod layers;
+pub mod metrics;
 mod routes;
 pub mod serve;
 mod state;

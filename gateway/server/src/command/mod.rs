@@ -67,13 +67,12 @@ pub struct ConfigFile {
 pub async fn run(command: Command, outside: Outside) -> ExitCode {
     let result = match command {
         Command::Serve { config, log_format } => {
-            log::init(log_format, outside.log_filter.as_deref());
-            Box::pin(serve::run(&config.config, &outside)).await
+            Box::pin(serve::run(&config.config, log_format, &outside)).await
         }
         Command::CheckConfig { config } => check_config::run(&config.config),
         Command::Token(args) => token::run(&args, &outside),
         Command::Rebuild { config, log_format } => {
-            log::init(log_format, outside.log_filter.as_deref());
+            log::plain(log_format, outside.log_filter.as_deref());
             Box::pin(rebuild::run(&config.config)).await
         }
     };

@@ -13,11 +13,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use super::Outside;
+use super::{LogFormat, Outside, log};
 use crate::config::{self, Config, DeclaredCache, Tokens};
 use crate::declare::declare;
 use crate::depot::{Depot, DepotConfig, DepotError, Effects, OpenError};
 use crate::error::chain;
+use crate::metrics;
 use crate::routes::router;
 use crate::serve::Server;
 use crate::state::Gateway;
@@ -68,10 +69,26 @@ enum ServeError {
     Signal(#[source] io::Error),
 }
 
-pub(super) async fn run(path: &Path, outside: &Outside) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(super) async fn run(
+    path: &Path,
+    format: LogFormat,
+    outside: &Outside,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = config::load(path)?;
-    serve(config, outside).await?;
-    Ok(())
+    let traces = log::init(format, outside.log_filter.as_deref(), config.traces.as_ref())?;
+    let metrics = match config.metrics {
+        Some(addr) => Some(metrics::install(addr).await?),
+        None => None,
+    };
+    let served = serve(config, outside).await;
+    if let Some(metrics) = metrics {
+        metrics.stop(Duration::ZERO).await;
+    }
+    if let Some(traces) = traces {
+        // What was not sent by now is not worth waiting for.
+        let _ = traces.shutdown_with_timeout(CLOSE);
+    }
+    Ok(served?)
 }
 
 async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
@@ -83,6 +100,8 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         s3,
         tokens,
         memory,
+        metrics: _,
+        traces: _,
         caches,
     } = config;
     let Tokens {

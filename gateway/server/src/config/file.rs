@@ -18,8 +18,22 @@ pub(super) struct File {
     pub(super) tokens: Tokens,
     #[serde(default)]
     pub(super) cache: Memory,
+    pub(super) metrics: Option<Metrics>,
+    pub(super) traces: Option<Traces>,
     #[serde(default)]
     pub(super) caches: Vec<Cache>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Traces {
+    pub(super) otlp: String,
 }
 
 fn default_listen() -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -93,13 +94,11 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         s3,
         tokens,
         cache,
+        metrics,
+        traces,
         caches,
     } = file;
-    let listen = listen.parse().map_err(|_| ConfigError::Value {
-        field: "listen".to_owned(),
-        given: listen.clone(),
-        allowed: "give an IP address and a port, such as 127.0.0.1:8080 or [::]:8080",
-    })?;
+    let listen = address("listen", &listen)?;
     if !state_dir.is_absolute() {
         return Err(ConfigError::Value {
             field: "stateDir".to_owned(),
@@ -122,7 +121,19 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         s3: bucket(s3)?,
         tokens: token_keys(tokens)?,
         memory: cache.memory,
+        metrics: metrics
+            .map(|m| address("metrics.listen", &m.listen))
+            .transpose()?,
+        traces: traces.map(|t| http_url("traces.otlp", &t.otlp)).transpose()?,
         caches: declared(caches)?,
+    })
+}
+
+fn address(field: &str, given: &str) -> Result<SocketAddr, ConfigError> {
+    given.parse().map_err(|_| ConfigError::Value {
+        field: field.to_owned(),
+        given: given.to_owned(),
+        allowed: "give an IP address and a port, such as 127.0.0.1:8080 or [::]:8080",
     })
 }
 

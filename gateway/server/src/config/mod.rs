@@ -33,6 +33,10 @@ pub struct Config {
     pub tokens: Tokens,
     /// Bytes of stored frames that are kept in memory.
     pub memory: ByteSize,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
+    /// The OpenTelemetry collector that traces are sent to, if they are.
+    pub traces: Option<Url>,
     /// Caches that this file declares.
     pub caches: Vec<DeclaredCache>,
 }

@@ -30,6 +30,7 @@ use super::committer::{CommitError, Committer};
 use super::error::{BoxError, UploadError};
 use super::packer::Packer;
 use super::types::{Clock, Uploaded};
+use crate::metrics::{Running, names, stage};
 
 /// Bytes that all uploads under way may hold together, packs not counted.
 const BUDGET: usize = 128 * 1024 * 1024;
@@ -85,6 +86,7 @@ impl Ingest {
     where
         B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
     {
+        let _running = Running::new(names::UPLOADS);
         let mut body = Body::new(stream, info.nar_size);
         let known = match self.look(&info).await {
             Ok(known) => known,
@@ -103,7 +105,10 @@ impl Ingest {
         };
         match known {
             // It is all here. The body is still read and hashed: who cannot show it may not claim it.
-            Some(known) => self.again(info, known, created_by, body).await,
+            Some(known) => {
+                metrics::counter!(names::DEDUPLICATED_BYTES).increment(info.nar_size);
+                self.again(info, known, created_by, body).await
+            }
             None => self.store(info, created_by, body).await,
         }
     }
@@ -244,6 +249,7 @@ impl Ingest {
         tokio::time::timeout(STORED, stored)
             .await
             .unwrap_or_else(|_| Err(slow()))?;
+        metrics::counter!(names::DEDUPLICATED_BYTES).increment(info.nar_size.saturating_sub(new_bytes));
         let file_size = manifest.sent();
         let manifest = manifest
             .encode()
@@ -282,7 +288,8 @@ impl Ingest {
             created_at: (self.clock)().as_millisecond(),
             manifest,
         });
-        let committed = tokio::time::timeout(STORED, self.committer.commit(vec![record])).await;
+        let committed = stage("commit", self.committer.commit(vec![record]));
+        let committed = tokio::time::timeout(STORED, committed).await;
         match committed.map_err(|_| slow())? {
             Ok(()) => Ok(()),
             Err(CommitError::Refused(Refusal::NoSuchCache(name))) => Err(UploadError::NoSuchCache(name)),

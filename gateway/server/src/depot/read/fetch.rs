@@ -18,9 +18,11 @@ use hayloft_store::object::{ObjectError, SharedStore};
 use hayloft_store::read::{Fetch, LONGEST, Wanted, plan};
 use hayloft_store::{Digest, frame};
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use crate::depot::committer::Committer;
 use crate::depot::error::{ReadError, sentence};
+use crate::metrics::{names, stage, stage_sync};
 
 /// Ranges of one window in flight.
 const AT_ONCE: usize = 4;
@@ -76,7 +78,7 @@ impl Fetcher {
         // A pack may vanish because its frames were moved: then they are looked up once more.
         for again in [false, true] {
             damage = DamageRecord::default();
-            let wanted = self.locate(&digests, &have).await?;
+            let wanted = stage("plan", self.locate(&digests, &have)).await?;
             let mut fetches = stream::iter(plan(wanted))
                 .map(|fetch| self.read(fetch, &digests, again))
                 .buffer_unordered(AT_ONCE);
@@ -96,6 +98,8 @@ impl Fetcher {
             }
         }
         if damage != DamageRecord::default() {
+            let found = damage.packs.len() + damage.frames.len();
+            metrics::counter!(names::DAMAGE).increment(found as u64);
             self.note(damage).await;
             return Err(ReadError::Damaged);
         }
@@ -143,7 +147,7 @@ impl Fetcher {
         let share = u32::try_from(length.min(LONGEST)).unwrap_or(u32::MAX);
         let _share = self.in_flight.acquire_many(share).await.map_err(|_| stopping())?;
         let key = ObjectKey::Pack(pack).to_string();
-        let bytes = match self.store.get_range(&key, range.clone()).await {
+        let bytes = match stage("fetch", self.store.get_range(&key, range.clone())).await {
             Ok(bytes) => bytes,
             Err(ObjectError::NotFound { .. }) => {
                 if sure {
@@ -157,7 +161,14 @@ impl Fetcher {
             .into_iter()
             .map(|f| (f, digests.get(f.index).copied().flatten()))
             .collect();
-        let outcome = tokio::task::spawn_blocking(move || check(pack, &bytes, range.start, expected)).await;
+        let useful: u64 = expected.iter().map(|(frame, _)| u64::from(frame.stored)).sum();
+        metrics::counter!(names::FETCHED_BYTES).increment(bytes.len() as u64);
+        metrics::counter!(names::GAP_BYTES).increment((bytes.len() as u64).saturating_sub(useful));
+        let span = Span::current();
+        let outcome = tokio::task::spawn_blocking(move || {
+            stage_sync("check", &span, || check(pack, &bytes, range.start, expected))
+        })
+        .await;
         let outcome = outcome.map_err(|_| stopping())?;
         if sure && let Outcome::FramesLost(pack, frames) = &outcome {
             tracing::error!(%pack, frames = frames.len(), "frames in a pack are not what was stored");

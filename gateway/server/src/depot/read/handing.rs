@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::depot::error::ReadError;
+use crate::metrics::names;
 
 /// How long a client may take nothing.
 const STALLED: Duration = Duration::from_secs(120);
@@ -32,6 +33,7 @@ impl Held {
 /// A window that is being handed on. A client that takes nothing for a while loses it: what it holds is taken
 /// from others.
 struct Handing {
+    begin: Instant,
     held: Mutex<Option<Held>>,
     /// How many portions were taken.
     taken: AtomicU64,
@@ -47,9 +49,12 @@ impl Handing {
             ))));
         };
         if held.bytes.is_empty() {
+            metrics::histogram!(names::STAGE_SECONDS, "stage" => "send").record(self.begin.elapsed());
             return None;
         }
-        Some(Ok(held.bytes.split_to(held.bytes.len().min(PORTION))))
+        let portion = held.bytes.split_to(held.bytes.len().min(PORTION));
+        metrics::counter!(names::SENT_BYTES).increment(portion.len() as u64);
+        Some(Ok(portion))
     }
 
     async fn watch(self: Arc<Self>) {
@@ -73,6 +78,7 @@ pub(super) fn portions(held: Result<Held, ReadError>) -> BoxStream<'static, Resu
         Ok(held) => held,
     };
     let handing = Arc::new(Handing {
+        begin: Instant::now(),
         held: Mutex::new(Some(held)),
         taken: AtomicU64::new(0),
     });

@@ -30,6 +30,7 @@ use self::window::{Cut, Window};
 use super::committer::Committer;
 use super::error::ReadError;
 use super::types::NarBody;
+use crate::metrics::names;
 
 /// Bytes of windows that all readers may hold together.
 const BUDGET: u64 = 192 * 1024 * 1024;
@@ -150,11 +151,13 @@ impl Reader {
         let fetch = self.fetcher.fetch(manifest, entries.clone());
         let whole = if manifest.sent() <= self.memorable {
             let key = (etag, entries.start, entries.end);
-            self.memory
-                .try_get_with(key, fetch)
-                .await
-                .map_err(|error| (*error).clone())?
+            let entry = self.memory.entry(key).or_try_insert_with(fetch).await;
+            let entry = entry.map_err(|error| (*error).clone())?;
+            let found = if entry.is_fresh() { "bucket" } else { "memory" };
+            metrics::counter!(names::WINDOWS, "found" => found).increment(1);
+            entry.into_value()
         } else {
+            metrics::counter!(names::WINDOWS, "found" => "bucket").increment(1);
             fetch.await?
         };
         let bytes = whole.slice(window.wanted.clone());
