@@ -2,20 +2,28 @@
 
 mod backoff;
 mod caches;
+mod candidate;
+mod claim;
 mod committer;
 mod error;
+mod fleet;
+mod follow;
+mod forward;
 mod health;
 mod ingest;
 mod office;
+mod opening;
 mod packer;
 mod random;
 mod read;
+mod role;
 mod succession;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub use error::{BoxError, DepotError, OpenError, ReadError, UploadError};
+pub use fleet::{Fleet, LinkFiles, LinkTls, Naming, PeerConfig, Rule, TlsError};
 pub use succession::Rebuilt;
 pub use types::{
     Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Uploaded,
@@ -45,11 +53,10 @@ use self::caches::Caches;
 use self::committer::{CommitError, Committer, State};
 use self::health::Health;
 use self::ingest::Ingest;
-use self::office::Office;
+use self::opening::Opening;
 use self::packer::Packer;
 use self::random::Random;
 use self::read::Reader;
-use self::succession::Upto;
 
 const INDEX_FILE: &str = "index.sqlite";
 /// How long closing waits for what is in flight.
@@ -84,10 +91,39 @@ impl Depot {
     /// When the bucket does not answer or cannot be followed, or another gateway took over meanwhile.
     pub async fn open(config: DepotConfig, effects: Effects) -> Result<Self, OpenError> {
         let store: SharedStore = Arc::new(S3Store::new(&config.s3));
-        Self::open_on(store, &config.state_dir, &config.key, config.memory, effects).await
+        Self::open_among(
+            store,
+            &config.state_dir,
+            &config.key,
+            config.memory,
+            None,
+            effects,
+        )
+        .await
+    }
+
+    /// Opens the depot of one of several gateways on a bucket: as the committer when it is named that, else as a follower.
+    /// Ready to serve when it returns.
+    ///
+    /// # Errors
+    /// When the bucket does not answer or cannot be followed.
+    pub async fn open_in_fleet(
+        config: DepotConfig,
+        fleet: Fleet,
+        effects: Effects,
+    ) -> Result<Self, OpenError> {
+        let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+        let DepotConfig {
+            state_dir,
+            key,
+            memory,
+            ..
+        } = config;
+        Self::open_among(store, &state_dir, &key, memory, Some(fleet), effects).await
     }
 
     /// As [`Depot::open`], on any bucket.
+    #[cfg(test)]
     pub(crate) async fn open_on(
         store: SharedStore,
         state_dir: &Path,
@@ -95,29 +131,34 @@ impl Depot {
         memory: u64,
         effects: Effects,
     ) -> Result<Self, OpenError> {
+        Self::open_among(store, state_dir, key, memory, None, effects).await
+    }
+
+    /// As [`Depot::open_in_fleet`], on any bucket; without a fleet it is alone.
+    pub(crate) async fn open_among(
+        store: SharedStore,
+        state_dir: &Path,
+        key: &ClusterKey,
+        memory: u64,
+        fleet: Option<Fleet>,
+        effects: Effects,
+    ) -> Result<Self, OpenError> {
         let Effects { clock, seed } = effects;
         let random = Arc::new(Random::new(seed));
         let signer = key.log_signer().map_err(OpenError::Key)?;
         let caches = Arc::new(Caches::new(key.sealer().map_err(OpenError::Key)?));
         succession::make_state_dir(state_dir).await?;
-        succession::check_format(&store).await?;
-        let epoch = succession::claim(&store, &random).await?;
-        let index = Index::open(&state_dir.join(INDEX_FILE))
-            .await
-            .map_err(OpenError::Index)?;
-        let index = succession::follow(&store, &signer, index, Upto::Tail).await?;
-        let office = Office {
+        let stop = CancellationToken::new();
+        let opening = Opening {
             store: Arc::clone(&store),
-            index: index.clone(),
+            state_dir,
             signer,
             caches: Arc::clone(&caches),
             random: Arc::clone(&random),
+            fleet,
+            stop: stop.clone(),
         };
-        let term = succession::take_office(&office, epoch).await?;
-        caches.refresh(&index).await?;
-        tracing::info!(%epoch, caches = caches.all().len(), "the depot is open");
-        let stop = CancellationToken::new();
-        let (committer, committing) = office.start(term, stop.clone());
+        let (index, committer, committing) = Box::pin(opening.open()).await?;
         let packer = Packer::new(Arc::clone(&store), committer.clone(), Arc::clone(&random));
         let packing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&packer).run()));
         let ingest = Ingest::new(
@@ -323,9 +364,13 @@ impl Depot {
             Ok(Err(CommitError::Refused(Refusal::NoSuchCache(name)))) => Err(DepotError::NoSuchCache(name)),
             Ok(Err(CommitError::Refused(refusal))) => Err(DepotError::Invalid(refusal.to_string())),
             Ok(Err(CommitError::Index(error))) => Err(DepotError::Index(error)),
-            Ok(Err(error @ (CommitError::Deposed | CommitError::Stopped))) => {
-                Err(DepotError::Unavailable(error.to_string()))
-            }
+            Ok(Err(CommitError::Said(reason))) => Err(DepotError::Invalid(reason)),
+            Ok(Err(
+                error @ (CommitError::Deposed
+                | CommitError::Vacant
+                | CommitError::Stopped
+                | CommitError::NotReadable),
+            )) => Err(DepotError::Unavailable(error.to_string())),
             Err(_) => Err(DepotError::Unavailable(
                 "the bucket did not take the change in time; it may still come true".to_owned(),
             )),

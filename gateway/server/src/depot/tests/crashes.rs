@@ -254,9 +254,9 @@ async fn a_bucket_of_a_newer_format_or_another_key_is_refused() {
     assert!(matches!(opened, Err(OpenError::Log(_))));
     world
         .bucket
-        .tamper("format", Some("hayloft bucket format 2\n".into()));
+        .tamper("format", Some("hayloft bucket format 3\n".into()));
     assert!(matches!(
         world.open("c").await,
-        Err(OpenError::Format { found: 2, known: 1 })
+        Err(OpenError::Format { found: 3, known: 2 })
     ));
 }
