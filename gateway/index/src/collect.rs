@@ -173,6 +173,51 @@ impl Index {
             .collect()
     }
 
+    /// Bytes that are sent for those of `paths` that are there.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn sizes_of(&self, paths: &[i64]) -> Result<Vec<(i64, u64)>, IndexError> {
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT p.id, p.file_size FROM json_each(?) j CROSS JOIN paths p WHERE p.id = j.value AND p.removed = 0",
+        )
+        .bind(id_list(paths)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(IndexError::query("sizes of paths"))?;
+        rows.into_iter()
+            .map(|(id, bytes)| Ok((id, unsigned(bytes)?)))
+            .collect()
+    }
+
+    /// The packs that are noted with `paths`.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn packs_of(&self, paths: &[i64]) -> Result<Vec<i64>, IndexError> {
+        let rows: Vec<(i64,)> = sqlx::query_as(
+            "SELECT DISTINCT pp.pack FROM json_each(?) j CROSS JOIN path_packs pp WHERE pp.path = j.value",
+        )
+        .bind(id_list(paths)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(IndexError::query("packs of paths"))?;
+        Ok(rows.into_iter().map(|(pack,)| pack).collect())
+    }
+
+    /// How many packs behind `after` are suspects.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn suspects_behind(&self, after: i64) -> Result<u64, IndexError> {
+        let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM suspects WHERE pack > ?")
+            .bind(after)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(IndexError::query("suspects"))?;
+        unsigned(count)
+    }
+
     /// The hashes of paths that are there.
     ///
     /// # Errors
@@ -491,14 +536,23 @@ impl Index {
         let list = name_list(names);
         sqlx::query("INSERT OR IGNORE INTO strangers SELECT unhex(value), ? FROM json_each(?)")
             .bind(now)
-            .bind(list.clone())
+            .bind(list)
             .execute(&self.writer)
             .await
             .map_err(&failed)?;
+        self.old_strangers(names, before).await
+    }
+
+    /// Those of `names` that were noted as strangers at `before` or earlier.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn old_strangers(&self, names: &[PackName], before: i64) -> Result<Vec<PackName>, IndexError> {
+        let failed = IndexError::query("packs without records");
         let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
             "SELECT s.name FROM json_each(?) j CROSS JOIN strangers s WHERE s.name = unhex(j.value) AND s.seen <= ?",
         )
-        .bind(list)
+        .bind(name_list(names))
         .bind(before)
         .fetch_all(&self.readers)
         .await

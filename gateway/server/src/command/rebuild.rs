@@ -13,6 +13,9 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         key,
         s3,
         memory,
+        disk,
+        collect,
+        scrub,
         ..
     } = config::load(path)?;
     let config = DepotConfig {
@@ -20,6 +23,9 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         state_dir,
         key,
         memory: memory.0,
+        collect,
+        scrub,
+        disk: disk.0,
     };
     let rebuilt = Box::pin(depot::rebuild(&config)).await?;
     let upto = rebuilt

@@ -100,6 +100,9 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         s3,
         tokens,
         memory,
+        disk,
+        collect,
+        scrub,
         metrics: _,
         traces: _,
         caches,
@@ -131,6 +134,9 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         state_dir,
         key,
         memory: memory.0,
+        collect,
+        scrub,
+        disk: disk.0,
     };
     let opened = tokio::select! {
         opened = open(depot_config, &caches, outside) => Some(opened?),
@@ -138,6 +144,7 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
     };
     if let Some(depot) = opened {
         gateway.open(depot.clone());
+        depot.start_upkeep();
         announce(server.addr());
         let deposed = tokio::select! {
             () = &mut told_to_stop => false,

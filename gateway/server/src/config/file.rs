@@ -21,6 +21,10 @@ pub(super) struct File {
     pub(super) metrics: Option<Metrics>,
     pub(super) traces: Option<Traces>,
     #[serde(default)]
+    pub(super) collect: Collect,
+    #[serde(default)]
+    pub(super) scrub: Scrub,
+    #[serde(default)]
     pub(super) caches: Vec<Cache>,
 }
 
@@ -66,14 +70,37 @@ pub(super) struct Tokens {
 pub(super) struct Memory {
     #[serde(default = "default_memory")]
     pub(super) memory: ByteSize,
+    #[serde(default = "default_disk")]
+    pub(super) disk: ByteSize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Self {
             memory: default_memory(),
+            disk: default_disk(),
         }
     }
+}
+
+fn default_disk() -> ByteSize {
+    ByteSize(0)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Collect {
+    pub(super) every: Option<String>,
+    pub(super) grace: Option<String>,
+    pub(super) abandoned_after: Option<String>,
+    pub(super) max_rate: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Scrub {
+    pub(super) every: Option<String>,
+    pub(super) max_rate: Option<ByteSize>,
 }
 
 fn default_memory() -> ByteSize {

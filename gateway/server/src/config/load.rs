@@ -13,7 +13,7 @@ use hayloft_store::object::s3::S3Config;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Config, DeclaredCache, Span, Tokens, file};
+use super::{Config, DeclaredCache, Span, Tokens, file, upkeep};
 
 /// The longest retention that clients can be told, in seconds (attic keeps it in 31 bits).
 const MAX_RETENTION: u32 = i32::MAX.unsigned_abs();
@@ -94,6 +94,8 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         s3,
         tokens,
         cache,
+        collect,
+        scrub,
         metrics,
         traces,
         caches,
@@ -121,6 +123,9 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         s3: bucket(s3)?,
         tokens: token_keys(tokens)?,
         memory: cache.memory,
+        disk: cache.disk,
+        collect: upkeep::collect(collect)?,
+        scrub: upkeep::scrub(scrub)?,
         metrics: metrics
             .map(|m| address("metrics.listen", &m.listen))
             .transpose()?,
@@ -321,7 +326,7 @@ fn retention_of(field: String, given: &str) -> Result<u32, ConfigError> {
         })
 }
 
-fn parse<T: FromStr>(field: String, given: &str, allowed: &'static str) -> Result<T, ConfigError> {
+pub(super) fn parse<T: FromStr>(field: String, given: &str, allowed: &'static str) -> Result<T, ConfigError> {
     given.parse().map_err(|_| ConfigError::Value {
         field,
         given: given.to_owned(),

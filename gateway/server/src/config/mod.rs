@@ -3,6 +3,7 @@
 mod file;
 mod load;
 mod quantity;
+mod upkeep;
 
 pub use load::{ConfigError, load};
 pub use quantity::{ByteSize, Span};
@@ -15,6 +16,8 @@ use hayloft_nixcache::{CacheName, StoreDir};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
 use url::Url;
+
+use crate::depot::{CollectSettings, ScrubSettings};
 
 /// Everything that the gateway is told.
 #[derive(Debug)]
@@ -33,6 +36,12 @@ pub struct Config {
     pub tokens: Tokens,
     /// Bytes of stored frames that are kept in memory.
     pub memory: ByteSize,
+    /// Bytes of stored frames that are kept on disk below the state folder; 0: none.
+    pub disk: ByteSize,
+    /// How what nobody needs is collected.
+    pub collect: CollectSettings,
+    /// How what is stored is looked through for damage.
+    pub scrub: ScrubSettings,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
     /// The OpenTelemetry collector that traces are sent to, if they are.

@@ -4,6 +4,7 @@ mod backoff;
 mod caches;
 mod candidate;
 mod claim;
+mod collect;
 mod committer;
 mod error;
 mod fleet;
@@ -13,17 +14,26 @@ mod health;
 mod ingest;
 mod office;
 mod opening;
+mod pace;
 mod packer;
 mod random;
 mod read;
 mod role;
+mod scrub;
 mod succession;
 #[cfg(test)]
 mod tests;
 mod types;
+mod upkeep;
+mod uses;
 
+pub use collect::{
+    Amount, Bytes as ByteCount, CacheReport, CollectError, CollectReport, CollectSettings, Listener,
+    PackReport, Stage,
+};
 pub use error::{BoxError, DepotError, OpenError, ReadError, UploadError};
 pub use fleet::{Fleet, LinkFiles, LinkTls, Naming, PeerConfig, Rule, TlsError};
+pub use scrub::ScrubSettings;
 pub use succession::Rebuilt;
 pub use types::{
     Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Uploaded,
@@ -50,13 +60,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::caches::Caches;
+use self::collect::Collector;
 use self::committer::{CommitError, Committer, State};
 use self::health::Health;
 use self::ingest::Ingest;
 use self::opening::Opening;
+use self::pace::Pace;
 use self::packer::Packer;
 use self::random::Random;
 use self::read::Reader;
+use self::uses::Uses;
 
 const INDEX_FILE: &str = "index.sqlite";
 /// How long closing waits for what is in flight.
@@ -70,6 +83,8 @@ struct Inner {
     committer: Committer,
     ingest: Ingest,
     reader: Arc<Reader>,
+    uses: Arc<Uses>,
+    collector: Collector,
     health: Health,
     random: Arc<Random>,
     clock: Clock,
@@ -96,6 +111,7 @@ impl Depot {
             &config.state_dir,
             &config.key,
             config.memory,
+            config.collect,
             None,
             effects,
         )
@@ -117,9 +133,10 @@ impl Depot {
             state_dir,
             key,
             memory,
+            collect,
             ..
         } = config;
-        Self::open_among(store, &state_dir, &key, memory, Some(fleet), effects).await
+        Self::open_among(store, &state_dir, &key, memory, collect, Some(fleet), effects).await
     }
 
     /// As [`Depot::open`], on any bucket.
@@ -129,9 +146,10 @@ impl Depot {
         state_dir: &Path,
         key: &ClusterKey,
         memory: u64,
+        settings: CollectSettings,
         effects: Effects,
     ) -> Result<Self, OpenError> {
-        Self::open_among(store, state_dir, key, memory, None, effects).await
+        Self::open_among(store, state_dir, key, memory, settings, None, effects).await
     }
 
     /// As [`Depot::open_in_fleet`], on any bucket; without a fleet it is alone.
@@ -140,6 +158,7 @@ impl Depot {
         state_dir: &Path,
         key: &ClusterKey,
         memory: u64,
+        settings: CollectSettings,
         fleet: Option<Fleet>,
         effects: Effects,
     ) -> Result<Self, OpenError> {
@@ -169,6 +188,18 @@ impl Depot {
             Arc::clone(&clock),
         );
         let reader = Reader::new(index.clone(), Arc::clone(&store), committer.clone(), memory);
+        let uses = Arc::new(Uses::new(Arc::clone(&clock)));
+        let collector = Collector {
+            index: index.clone(),
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            uses: Arc::clone(&uses),
+            random: Arc::clone(&random),
+            clock: Arc::clone(&clock),
+            settings,
+            pace: Pace::new(settings.max_rate),
+            under_way: Mutex::default(),
+        };
         let inner = Inner {
             index,
             caches,
@@ -176,6 +207,8 @@ impl Depot {
             committer,
             ingest,
             reader,
+            uses,
+            collector,
             random,
             clock,
             stop,
@@ -280,23 +313,25 @@ impl Depot {
             .path(cache, hash)
             .await
             .map_err(DepotError::Index)?;
-        Ok(found
-            .filter(|path| !path.damaged && !path.removed)
-            .map(|path| PathEntry {
-                cache: cache.clone(),
-                hash: *hash,
-                store_path: path.path,
-                nar_hash: path.nar_hash,
-                nar_size: path.nar_size,
-                references: path.references,
-                deriver: path.deriver,
-                ca: path.ca,
-                sigs: path.sigs,
-                file_size: path.file_size,
-                etag: path.etag.to_hex(),
-                created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
-                created_by: path.created_by,
-            }))
+        let found = found.filter(|path| !path.damaged && !path.removed);
+        if found.is_some() {
+            self.inner.uses.used(cache, [hash]);
+        }
+        Ok(found.map(|path| PathEntry {
+            cache: cache.clone(),
+            hash: *hash,
+            store_path: path.path,
+            nar_hash: path.nar_hash,
+            nar_size: path.nar_size,
+            references: path.references,
+            deriver: path.deriver,
+            ca: path.ca,
+            sigs: path.sigs,
+            file_size: path.file_size,
+            etag: path.etag.to_hex(),
+            created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
+            created_by: path.created_by,
+        }))
     }
 
     /// Those of `hashes` that the cache does not hold, each once, in their order.
@@ -314,6 +349,8 @@ impl Depot {
             .present(cache, hashes)
             .await
             .map_err(DepotError::Index)?;
+        // Whoever is told that a path is here counts on it.
+        self.inner.uses.used(cache, &seen);
         Ok(hashes.iter().copied().filter(|hash| seen.insert(*hash)).collect())
     }
 

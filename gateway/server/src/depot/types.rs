@@ -10,7 +10,9 @@ use hayloft_nixcache::{CacheName, KeyPair, NarHash, PublicKey, StorePath, StoreP
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
 
+use super::collect::CollectSettings;
 use super::error::ReadError;
+use super::scrub::ScrubSettings;
 
 /// Tells the time. Comes in from `main`.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -41,6 +43,12 @@ pub struct DepotConfig {
     pub key: ClusterKey,
     /// Bytes of frames kept in memory for reading again.
     pub memory: u64,
+    /// How what nobody needs is collected.
+    pub collect: CollectSettings,
+    /// How what is stored is looked through for damage.
+    pub scrub: ScrubSettings,
+    /// Bytes of frames kept on disk below the state folder; 0: none.
+    pub disk: u64,
 }
 
 /// A cache, with the secret it signs with.

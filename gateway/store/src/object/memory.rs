@@ -77,6 +77,12 @@ impl MemoryStore {
         self.lock().objects.keys().cloned().collect()
     }
 
+    /// Bytes of an object; 0 for one that is not there.
+    #[must_use]
+    pub fn size(&self, key: &str) -> usize {
+        self.lock().objects.get(key).map_or(0, Bytes::len)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state
             .lock()
