@@ -19,6 +19,7 @@ mod packer;
 mod random;
 mod read;
 mod role;
+mod save;
 mod scrub;
 mod succession;
 #[cfg(test)]
@@ -186,6 +187,7 @@ impl Depot {
             packer,
             committer.clone(),
             Arc::clone(&clock),
+            Arc::clone(&store),
         );
         let reader = Reader::new(index.clone(), Arc::clone(&store), committer.clone(), memory);
         let uses = Arc::new(Uses::new(Arc::clone(&clock)));

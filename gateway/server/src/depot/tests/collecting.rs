@@ -18,6 +18,7 @@ const DAY: i64 = 24 * HOUR;
 struct Timed {
     world: World,
     now: Arc<AtomicI64>,
+    grace: Duration,
 }
 
 impl Timed {
@@ -25,6 +26,7 @@ impl Timed {
         Self {
             world: World::new(),
             now: Arc::new(AtomicI64::new(20_000 * DAY)),
+            grace: Duration::ZERO,
         }
     }
 
@@ -41,7 +43,11 @@ impl Timed {
         let store: SharedStore = Arc::clone(&self.world.bucket) as SharedStore;
         let key = ClusterKey::from_random([5; 32]);
         let dir = self.world.dir.path().join(folder);
-        let depot = Depot::open_on(store, &dir, &key, MEMORY, settings(), effects)
+        let settings = CollectSettings {
+            grace: self.grace,
+            ..settings()
+        };
+        let depot = Depot::open_on(store, &dir, &key, MEMORY, settings, effects)
             .await
             .unwrap();
         if depot.cache(&main()).await.unwrap().is_none() {
@@ -367,22 +373,9 @@ async fn a_pack_of_no_record_is_given_up_after_its_time_and_deleted_again_when_i
 
 #[tokio::test]
 async fn an_object_stays_for_its_grace_after_its_pack_was_given_up() {
-    let timed = Timed::new();
-    let mut settings = settings();
-    settings.grace = Duration::from_secs(86_400);
+    let mut timed = Timed::new();
+    timed.grace = Duration::from_secs(86_400);
     let depot = timed.open("a").await;
-    depot.close().await;
-    let now = Arc::clone(&timed.now);
-    let effects = Effects {
-        clock: Arc::new(move || Timestamp::from_second(now.load(Ordering::Relaxed)).unwrap()),
-        seed: [SEEDS.fetch_add(1, Ordering::Relaxed); 32],
-    };
-    let store: SharedStore = Arc::clone(&timed.world.bucket) as SharedStore;
-    let key = ClusterKey::from_random([5; 32]);
-    let dir = timed.world.dir.path().join("a");
-    let depot = Depot::open_on(store, &dir, &key, MEMORY, settings, effects)
-        .await
-        .unwrap();
     push(&depot, &referring(1, 1000, &[])).await.unwrap();
     depot.inner.collector.note_age().await.unwrap();
     timed.pass(40 * DAY);
@@ -540,4 +533,93 @@ async fn a_crash_at_any_write_of_a_collection_loses_nothing_and_leaves_nothing()
             crash_at(write, fault).await;
         }
     }
+}
+
+#[tokio::test]
+async fn an_upload_saves_what_it_counted_on_when_that_is_given_up_meanwhile() {
+    let mut timed = Timed::new();
+    timed.grace = Duration::from_secs(3600);
+    let depot = timed.open("a").await;
+    let old = referring(1, 3_000_000, &[]);
+    push(&depot, &old).await.unwrap();
+    depot.inner.collector.note_age().await.unwrap();
+    timed.pass(40 * DAY);
+    // The same contents under another name: everything is known, and nothing is stored.
+    let mut new = old.clone();
+    new.info.store_path_hash = hash(2).parse().unwrap();
+    new.info.store_path = format!("/nix/store/{}-sample", hash(2)).parse().unwrap();
+    let (bytes, body) = tokio::sync::mpsc::channel::<Result<Bytes, BoxError>>(1);
+    let uploading = tokio::spawn({
+        let (depot, info) = (depot.clone(), new.info.clone());
+        async move {
+            let body = tokio_stream::wrappers::ReceiverStream::new(body);
+            depot.upload(info, None, body).await
+        }
+    });
+    let (most, rest) = new.nar.split_at(new.nar.len() - 10);
+    for part in most.chunks(100_000) {
+        bytes.send(Ok(Bytes::copy_from_slice(part))).await.unwrap();
+    }
+    let done = collect_all(&depot).await;
+    assert_eq!((done.packs.dead.count, done.packs.waiting.count), (1, 1));
+    bytes.send(Ok(Bytes::copy_from_slice(rest))).await.unwrap();
+    drop(bytes);
+    uploading.await.unwrap().unwrap();
+    assert_there(&depot, &new).await;
+    timed.pass(2 * HOUR);
+    assert_eq!(collect_all(&depot).await.packs.deleted.count, 1);
+    depot.close().await;
+    assert_there(&timed.open("b").await, &new).await;
+}
+
+#[tokio::test]
+async fn a_path_that_is_pushed_again_is_as_good_as_new() {
+    let timed = Timed::new();
+    let depot = timed.open("a").await;
+    let program = referring(1, 1000, &[]);
+    push(&depot, &program).await.unwrap();
+    timed.pass(25 * DAY);
+    assert!(push(&depot, &program).await.unwrap().deduplicated);
+    timed.pass(25 * DAY);
+    collect_all(&depot).await;
+    assert!(is_there(&depot, &program).await);
+}
+
+#[tokio::test]
+async fn another_nar_under_a_known_path_is_noted_once() {
+    let timed = Timed::new();
+    let depot = timed.open("a").await;
+    let program = referring(1, 1000, &[]);
+    push(&depot, &program).await.unwrap();
+    let mut other = sample(&hash(1), noise(99, 1000));
+    other.info.store_path = program.info.store_path.clone();
+    let objects = |timed: &Timed| {
+        timed
+            .world
+            .bucket
+            .keys()
+            .iter()
+            .filter(|key| key.starts_with("log/"))
+            .count()
+    };
+    let before = objects(&timed);
+    for _ in 0..3 {
+        assert!(matches!(
+            push(&depot, &other).await,
+            Err(UploadError::OtherNarHash { .. })
+        ));
+    }
+    assert_eq!(objects(&timed), before + 1);
+    depot.close().await;
+    let depot = timed.open("b").await;
+    let (path, given) = (program.info.store_path.as_str(), other.info.nar_hash.as_bytes());
+    assert!(
+        depot
+            .inner
+            .index
+            .knows_conflict(&main(), path, given)
+            .await
+            .unwrap()
+    );
+    assert_there(&depot, &program).await;
 }
