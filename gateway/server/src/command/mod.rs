@@ -1,6 +1,7 @@
 //! The gateway's commands: `hayloft-gateway …`, and the same as `hayloft gateway …`.
 
 mod check_config;
+mod joining;
 mod log;
 mod outside;
 mod rebuild;

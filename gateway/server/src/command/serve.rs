@@ -11,12 +11,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use super::joining::{self, declare_by_and_by};
 use super::{LogFormat, Outside, log};
 use crate::config::{self, Config, DeclaredCache, Tokens};
 use crate::declare::declare;
-use crate::depot::{Depot, DepotConfig, DepotError, Effects, OpenError};
+use crate::depot::{Depot, DepotConfig, DepotError, Effects, Fleet, OpenError, TlsError};
 use crate::error::chain;
 use crate::metrics;
 use crate::routes::router;
@@ -44,6 +46,19 @@ enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The link's address is taken, or not this machine's.
+    #[error(
+        "cannot listen on {addr}: change \"link.listen\" in the configuration, or stop what listens there"
+    )]
+    BindLink {
+        /// The address.
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// The link's certificate cannot be used.
+    #[error("cannot open the link to other gateways")]
+    Link(#[source] TlsError),
     /// The state folder cannot be made.
     #[error("cannot make the folder {path}")]
     StateDir {
@@ -80,7 +95,7 @@ pub(super) async fn run(
         Some(addr) => Some(metrics::install(addr).await?),
         None => None,
     };
-    let served = serve(config, outside).await;
+    let served = serve(config, path, outside).await;
     if let Some(metrics) = metrics {
         metrics.stop(Duration::ZERO).await;
     }
@@ -91,7 +106,7 @@ pub(super) async fn run(
     Ok(served?)
 }
 
-async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
+async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), ServeError> {
     let Config {
         listen,
         public_url,
@@ -99,6 +114,7 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         key,
         s3,
         tokens,
+        fleet,
         memory,
         disk,
         collect,
@@ -125,10 +141,26 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
     };
     let mut told_to_stop = std::pin::pin!(told_to_stop);
 
+    let mut background = None;
     let gateway = gateway(verifier, outside, public_url, &caches);
     let server = Server::start(listen, router(gateway.clone()))
         .await
         .map_err(|source| ServeError::Bind { addr: listen, source })?;
+    let mut link = None;
+    let mut others = None;
+    if let Some(config) = fleet {
+        let joined = joining::join(&config, outside).map_err(ServeError::Link)?;
+        let doors = joined.fleet.doors(router(gateway.clone()));
+        let listening = Server::start_link(config.listen, doors, joined.tls.clone()).await;
+        link = Some(listening.map_err(|source| ServeError::BindLink {
+            addr: config.listen,
+            source,
+        })?);
+        gateway.join(joined.fleet.clone());
+        others = Some(joined.fleet.clone());
+        let files = joined.follow_files(path.to_owned());
+        let _following = background.insert(AbortOnDropHandle::new(tokio::spawn(files)));
+    }
     let depot_config = DepotConfig {
         s3,
         state_dir,
@@ -139,7 +171,7 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         disk: disk.0,
     };
     let opened = tokio::select! {
-        opened = open(depot_config, &caches, outside) => Some(opened?),
+        opened = open(depot_config, others, &caches, outside) => Some(opened?),
         () = &mut told_to_stop => None,
     };
     if let Some(depot) = opened {
@@ -156,6 +188,9 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
             warn!("requests were cut off after {GRACE:?}");
         }
         let _ = tokio::time::timeout(CLOSE, depot.close()).await;
+        if let Some(link) = link {
+            link.stop(Duration::ZERO).await;
+        }
         if deposed {
             return Err(ServeError::Deposed);
         }
@@ -176,7 +211,12 @@ fn gateway(
 }
 
 /// Opens the depot and brings declared caches to what is declared. While the bucket does not answer, tries again.
-async fn open(config: DepotConfig, caches: &[DeclaredCache], outside: &Outside) -> Result<Depot, ServeError> {
+async fn open(
+    config: DepotConfig,
+    fleet: Option<Fleet>,
+    caches: &[DeclaredCache],
+    outside: &Outside,
+) -> Result<Depot, ServeError> {
     let mut random = StdRng::from_seed(outside.seed);
     let mut pause = FIRST_PAUSE;
     let mut depot = None;
@@ -188,7 +228,17 @@ async fn open(config: DepotConfig, caches: &[DeclaredCache], outside: &Outside) 
                     clock: outside.clock.clone(),
                     seed: random.random(),
                 };
-                match Depot::open(config.clone(), effects).await {
+                let opened = match fleet.clone() {
+                    None => Depot::open(config.clone(), effects).await,
+                    Some(fleet) => Depot::open_in_fleet(config.clone(), fleet, effects).await,
+                };
+                match opened {
+                    Ok(opened) if fleet.is_some() => {
+                        // Clients can pull before there is a committer.
+                        let declaring = declare_by_and_by(opened.clone(), caches.to_vec(), random.random());
+                        tokio::spawn(declaring);
+                        return Ok(opened);
+                    }
                     Ok(opened) => {
                         depot = Some(opened);
                         continue;

@@ -16,6 +16,11 @@ pub(super) struct File {
     pub(super) key_file: PathBuf,
     pub(super) s3: S3,
     pub(super) tokens: Tokens,
+    pub(super) link: Option<Link>,
+    #[serde(default)]
+    pub(super) gateways: Vec<Gateway>,
+    pub(super) committer: Option<Committer>,
+    pub(super) epoch_floor: Option<u64>,
     #[serde(default)]
     pub(super) cache: Memory,
     pub(super) metrics: Option<Metrics>,
@@ -42,6 +47,30 @@ pub(super) struct Traces {
 
 fn default_listen() -> String {
     "127.0.0.1:8080".to_owned()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Link {
+    pub(super) name: Option<String>,
+    pub(super) listen: String,
+    pub(super) cert_file: PathBuf,
+    pub(super) key_file: PathBuf,
+    pub(super) ca_file: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) name: String,
+    pub(super) url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Committer {
+    Flag(bool),
+    Word(String),
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,6 +13,7 @@ use hayloft_store::object::s3::S3Config;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::fleet::fleet;
 use super::{Config, DeclaredCache, Span, Tokens, file, upkeep};
 
 /// The longest retention that clients can be told, in seconds (attic keeps it in 31 bits).
@@ -93,6 +94,10 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         key_file,
         s3,
         tokens,
+        link,
+        gateways,
+        committer,
+        epoch_floor,
         cache,
         collect,
         scrub,
@@ -122,6 +127,7 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         key,
         s3: bucket(s3)?,
         tokens: token_keys(tokens)?,
+        fleet: fleet(link, gateways, committer, epoch_floor)?,
         memory: cache.memory,
         disk: cache.disk,
         collect: upkeep::collect(collect)?,

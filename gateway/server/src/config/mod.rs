@@ -1,10 +1,12 @@
 //! The gateway's configuration file, parsed once: what leaves this room is typed, checked and complete.
 
 mod file;
+mod fleet;
 mod load;
 mod quantity;
 mod upkeep;
 
+pub use fleet::FleetConfig;
 pub use load::{ConfigError, load};
 pub use quantity::{ByteSize, Span};
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub s3: S3Config,
     /// Tokens: how they are verified and made.
     pub tokens: Tokens,
+    /// The other gateways on the bucket; none: this one is alone.
+    pub fleet: Option<FleetConfig>,
     /// Bytes of stored frames that are kept in memory.
     pub memory: ByteSize,
     /// Bytes of stored frames that are kept on disk below the state folder; 0: none.

@@ -4,6 +4,7 @@ mod collecting;
 mod contents;
 mod crashes;
 mod damage;
+mod fleet;
 mod storms;
 
 use std::sync::Arc;
