@@ -29,7 +29,9 @@ impl Index {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
+        self.hot.coming(records);
         tx.commit().await.map_err(failed)?;
+        self.hot.changed(records);
         self.arrivals.note(records);
         Ok(())
     }

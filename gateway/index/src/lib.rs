@@ -9,7 +9,9 @@ mod ask;
 mod collect;
 mod condemning;
 mod error;
+mod hot;
 mod keep;
+mod known;
 mod open;
 mod retire;
 #[cfg(test)]

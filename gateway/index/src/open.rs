@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 
 use crate::IndexError;
 use crate::arrivals::Arrivals;
+use crate::hot::Hot;
 
 /// Changed with every change of the tables: a file of another version is made again from the bucket.
 const SCHEMA: i64 = 2;
@@ -25,6 +26,7 @@ pub struct Index {
     pub(crate) readers: SqlitePool,
     path: PathBuf,
     pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) hot: Arc<Hot>,
 }
 
 impl Index {
@@ -168,6 +170,7 @@ impl Index {
             readers,
             path: path.to_owned(),
             arrivals: Arc::default(),
+            hot: Arc::default(),
         })
     }
 }

@@ -1,4 +1,5 @@
 mod collecting;
+mod hot;
 
 use std::collections::HashSet;
 

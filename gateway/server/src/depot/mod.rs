@@ -12,6 +12,7 @@ mod follow;
 mod forward;
 mod health;
 mod ingest;
+mod narinfos;
 mod office;
 mod opening;
 mod pace;
@@ -48,7 +49,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use hayloft_index::Index;
+use hayloft_index::{Index, StoredPath};
 use hayloft_nixcache::{CacheName, StorePathHash, UploadInfo};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::commit::Refusal;
@@ -65,6 +66,7 @@ use self::collect::Collector;
 use self::committer::{CommitError, Committer, State};
 use self::health::Health;
 use self::ingest::Ingest;
+use self::narinfos::Narinfos;
 use self::opening::Opening;
 use self::pace::Pace;
 use self::packer::Packer;
@@ -84,6 +86,7 @@ struct Inner {
     committer: Committer,
     ingest: Ingest,
     reader: Arc<Reader>,
+    narinfos: Narinfos,
     uses: Arc<Uses>,
     collector: Collector,
     health: Health,
@@ -209,6 +212,7 @@ impl Depot {
             committer,
             ingest,
             reader,
+            narinfos: Narinfos::new(),
             uses,
             collector,
             random,
@@ -309,31 +313,35 @@ impl Depot {
         cache: &CacheName,
         hash: &StorePathHash,
     ) -> Result<Option<PathEntry>, DepotError> {
-        let found = self
-            .inner
-            .index
-            .path(cache, hash)
-            .await
-            .map_err(DepotError::Index)?;
-        let found = found.filter(|path| !path.damaged && !path.removed);
+        let found = self.stored(cache, hash).await?;
+        Ok(found.map(|path| PathEntry::new(cache.clone(), *hash, &path)))
+    }
+
+    /// The narinfo of a path, signed with the cache's key of now; none when it is not there or is known to be damaged.
+    ///
+    /// # Errors
+    /// When the index fails, or the key cannot sign.
+    pub async fn narinfo(&self, cache: &Cache, hash: &StorePathHash) -> Result<Option<Bytes>, DepotError> {
+        let Some(path) = self.stored(&cache.name, hash).await? else {
+            return Ok(None);
+        };
+        let narinfo = self.inner.narinfos.of(cache, hash, path);
+        narinfo
+            .map(Some)
+            .map_err(|error| DepotError::Unavailable(error.to_string()))
+    }
+
+    async fn stored(
+        &self,
+        cache: &CacheName,
+        hash: &StorePathHash,
+    ) -> Result<Option<Arc<StoredPath>>, DepotError> {
+        let found = self.inner.index.whole_path(cache, hash).await;
+        let found = found.map_err(DepotError::Index)?;
         if found.is_some() {
             self.inner.uses.used(cache, [hash]);
         }
-        Ok(found.map(|path| PathEntry {
-            cache: cache.clone(),
-            hash: *hash,
-            store_path: path.path,
-            nar_hash: path.nar_hash,
-            nar_size: path.nar_size,
-            references: path.references,
-            deriver: path.deriver,
-            ca: path.ca,
-            sigs: path.sigs,
-            file_size: path.file_size,
-            etag: path.etag.to_hex(),
-            created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
-            created_by: path.created_by,
-        }))
+        Ok(found)
     }
 
     /// Those of `hashes` that the cache does not hold, each once, in their order.

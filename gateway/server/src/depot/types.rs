@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use hayloft_index::StoredPath;
 use hayloft_nixcache::{CacheName, KeyPair, NarHash, PublicKey, StorePath, StorePathHash};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
@@ -148,6 +149,26 @@ pub struct PathEntry {
     pub created_at: jiff::Timestamp,
     /// The subject of the token that pushed it.
     pub created_by: Option<String>,
+}
+
+impl PathEntry {
+    pub(super) fn new(cache: CacheName, hash: StorePathHash, path: &StoredPath) -> Self {
+        Self {
+            cache,
+            hash,
+            store_path: path.path.clone(),
+            nar_hash: path.nar_hash,
+            nar_size: path.nar_size,
+            references: path.references.clone(),
+            deriver: path.deriver.clone(),
+            ca: path.ca.clone(),
+            sigs: path.sigs.clone(),
+            file_size: path.file_size,
+            etag: path.etag.to_hex(),
+            created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
+            created_by: path.created_by.clone(),
+        }
+    }
 }
 
 /// What became of an upload.

@@ -21,8 +21,17 @@ const PIN_NAME: usize = 200;
 impl Depot {
     /// Starts what is done in the background until the depot is closed.
     pub fn start_upkeep(&self) {
+        tokio::spawn(self.clone().learn());
         tokio::spawn(self.clone().note_uses());
         tokio::spawn(self.clone().collect_by_and_by());
+    }
+
+    /// Reads all hashes into memory: until then, every question goes to the file.
+    async fn learn(self) {
+        match self.inner.index.learn().await {
+            Ok(paths) => tracing::debug!(paths, "the hashes of all paths are in memory"),
+            Err(error) => tracing::warn!(error = %error, "the hashes of all paths could not be read"),
+        }
     }
 
     /// Collects once; of `dry_run`, only looks. One collection is under way at a time.
