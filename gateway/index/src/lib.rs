@@ -14,6 +14,7 @@ mod keep;
 mod known;
 mod open;
 mod retire;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -21,4 +22,4 @@ pub use arrivals::{Arrival, Overflow};
 pub use ask::{KnownFrame, Place, StoredPath};
 pub use collect::{PackUse, PathUse, Pin, Retired};
 pub use error::IndexError;
-pub use open::Index;
+pub use open::{Index, SCHEMA};

@@ -16,7 +16,7 @@ use crate::arrivals::Arrivals;
 use crate::hot::Hot;
 
 /// Changed with every change of the tables: a file of another version is made again from the bucket.
-const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 2;
 const READERS: u32 = 6;
 
 /// The index. Cheap to clone.
@@ -24,7 +24,7 @@ const READERS: u32 = 6;
 pub struct Index {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) hot: Arc<Hot>,
 }

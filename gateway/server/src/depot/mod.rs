@@ -3,6 +3,7 @@
 mod backoff;
 mod caches;
 mod candidate;
+mod checkpoint;
 mod claim;
 mod collect;
 mod committer;
@@ -62,12 +63,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::caches::Caches;
+use self::checkpoint::Writer;
 use self::collect::Collector;
 use self::committer::{CommitError, Committer, State};
 use self::health::Health;
 use self::ingest::Ingest;
 use self::narinfos::Narinfos;
-use self::opening::Opening;
+use self::opening::{Opened, Opening};
 use self::pace::Pace;
 use self::packer::Packer;
 use self::random::Random;
@@ -93,6 +95,7 @@ struct Inner {
     random: Arc<Random>,
     clock: Clock,
     stop: CancellationToken,
+    checkpoints: Writer,
     committing: Mutex<Option<JoinHandle<()>>>,
     _packing: AbortOnDropHandle<()>,
 }
@@ -175,13 +178,18 @@ impl Depot {
         let opening = Opening {
             store: Arc::clone(&store),
             state_dir,
-            signer,
+            signer: Arc::new(signer),
             caches: Arc::clone(&caches),
             random: Arc::clone(&random),
             fleet,
             stop: stop.clone(),
         };
-        let (index, committer, committing) = Box::pin(opening.open()).await?;
+        let Opened {
+            index,
+            committer,
+            task,
+            checkpoints,
+        } = Box::pin(opening.open()).await?;
         let packer = Packer::new(Arc::clone(&store), committer.clone(), Arc::clone(&random));
         let packing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&packer).run()));
         let ingest = Ingest::new(
@@ -218,7 +226,8 @@ impl Depot {
             random,
             clock,
             stop,
-            committing: Mutex::new(Some(committing)),
+            committing: Mutex::new(Some(task)),
+            checkpoints,
             _packing: packing,
         };
         Ok(Self {
@@ -237,6 +246,16 @@ impl Depot {
             }
         }
         self.inner.index.close().await;
+    }
+
+    /// Writes a checkpoint of the index to the bucket, so that a gateway without one need not apply the whole log. The
+    /// committer does so by itself now and then.
+    ///
+    /// # Errors
+    /// When the bucket does not take it, or there is no room for a snapshot in the state folder.
+    pub async fn write_checkpoint(&self) -> Result<(), BoxError> {
+        self.inner.checkpoints.write().await?;
+        Ok(())
     }
 
     /// Whether it can serve and take uploads: not deposed, and the bucket answered lately.

@@ -39,7 +39,7 @@ const SEAL: Duration = Duration::from_millis(250);
 pub(super) struct Office {
     pub(super) store: SharedStore,
     pub(super) index: Index,
-    pub(super) signer: LogSigner,
+    pub(super) signer: Arc<LogSigner>,
     pub(super) caches: Arc<Caches>,
     pub(super) random: Arc<Random>,
 }

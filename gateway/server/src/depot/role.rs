@@ -9,9 +9,11 @@ use hayloft_store::log::object::LogObject;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backoff::Backoff;
 use super::candidate::{Judgement, judge};
+use super::checkpoint::{Writer, keep_writing};
 use super::claim::claim;
 use super::committer::{CommitError, Committer, QUEUE, Request, State};
 use super::error::{OpenError, sentence};
@@ -50,6 +52,7 @@ enum Next {
 /// The task.
 pub(super) struct Role {
     office: Office,
+    checkpoints: Writer,
     fleet: Option<Fleet>,
     requests: mpsc::Receiver<Request>,
     state: watch::Sender<State>,
@@ -60,6 +63,7 @@ impl Role {
     /// Starts the task. It ends when `stop` is cancelled and the queue is empty; without a fleet, also when deposed.
     pub(super) fn start(
         office: Office,
+        checkpoints: Writer,
         fleet: Option<Fleet>,
         start: Start,
         stop: CancellationToken,
@@ -75,6 +79,7 @@ impl Role {
         }
         let role = Self {
             office,
+            checkpoints,
             fleet,
             requests,
             state,
@@ -90,11 +95,14 @@ impl Role {
                 Start::Lead(term) => {
                     let Self {
                         office,
+                        checkpoints,
                         fleet,
                         requests,
                         state,
                         stop,
                     } = &mut self;
+                    let writing = keep_writing(checkpoints.clone());
+                    let _writing = AbortOnDropHandle::new(tokio::spawn(writing));
                     let carried_in = std::mem::take(&mut carried);
                     let lead = office.lead(term, requests, carried_in, state, stop, fleet.as_ref());
                     match Box::pin(lead).await {

@@ -2,6 +2,7 @@
 //! that answer are waited for, but not for long.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,8 +22,9 @@ const QUEUE: usize = 64;
 const BATCH: usize = 4 * 1024 * 1024;
 /// The pause between signs of life.
 const BEAT: Duration = Duration::from_secs(1);
-/// The longest that an acknowledgement waits for the others.
-const COURTESY: Duration = Duration::from_millis(150);
+/// The longest that an acknowledgement waits for another gateway. Whoever is late is not waited for again until it has
+/// caught up, so one that hangs costs this once.
+const COURTESY: Duration = Duration::from_secs(1);
 
 type Object = (Position, Bytes);
 
@@ -35,6 +37,8 @@ struct Link {
     queue: mpsc::Sender<Object>,
     /// Up to where the gateway shows the log, and whether it keeps up.
     state: watch::Receiver<Reach>,
+    /// It was waited for in vain, and did not answer since.
+    late: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -60,10 +64,19 @@ impl Outbound {
             .map(|peer| {
                 let (queue, objects) = mpsc::channel(QUEUE);
                 let (reach, state) = watch::channel(Reach::default());
-                let task = run(fleet.clone(), Arc::clone(peer), epoch, objects, reach);
+                let late = Arc::new(AtomicBool::new(false));
+                let task = run(
+                    fleet.clone(),
+                    Arc::clone(peer),
+                    epoch,
+                    objects,
+                    reach,
+                    Arc::clone(&late),
+                );
                 Link {
                     queue,
                     state,
+                    late,
                     _task: AbortOnDropHandle::new(tokio::spawn(task)),
                 }
             })
@@ -77,14 +90,14 @@ impl Outbound {
         let mut waiting = Vec::new();
         for link in &self.links {
             let sent = link.queue.try_send((position, bytes.clone())).is_ok();
-            if sent && link.state.borrow().keeps_up {
-                waiting.push(link.state.clone());
+            if sent && link.state.borrow().keeps_up && !link.late.load(Ordering::Relaxed) {
+                waiting.push((link.state.clone(), &link.late));
             }
         }
-        for mut state in waiting {
+        for (mut state, late) in waiting {
             let shows = state.wait_for(|reach| !reach.keeps_up || reach.is_at(position.place));
             if timeout_at(deadline, shows).await.is_err() {
-                return;
+                late.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -105,6 +118,7 @@ async fn run(
     epoch: EpochId,
     mut objects: mpsc::Receiver<Object>,
     reach: watch::Sender<Reach>,
+    late: Arc<AtomicBool>,
 ) {
     let mut told: Option<Position> = None;
     loop {
@@ -150,6 +164,9 @@ async fn run(
                 let place = answer.position.map(|position| position.place);
                 let keeps_up = answer.newer.is_none() && place >= Some(acknowledged.place);
                 let was = reach.send_replace(Reach { keeps_up, place });
+                if keeps_up {
+                    late.store(false, Ordering::Relaxed);
+                }
                 if keeps_up != was.keeps_up {
                     tracing::debug!(gateway = peer.name(), keeps_up, "told");
                 }

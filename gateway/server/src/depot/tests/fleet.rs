@@ -232,7 +232,9 @@ async fn what_is_acknowledged_anywhere_is_shown_everywhere_at_once() {
     let (_town, a, b, c) = Town::three().await;
     // The links are warm when something was told over them.
     push(&a.depot, &sample(&hash(100), noise(100, 10))).await.unwrap();
-    until(async || shows(&c, &sample(&hash(100), vec![])).await).await;
+    for follower in [&b, &c] {
+        until(async || shows(follower, &sample(&hash(100), vec![])).await).await;
+    }
     for n in 0..6 {
         let sample = sample(&hash(n), noise(u64::from(n), 40_000));
         let at = [&a, &b, &c][n as usize % 3];

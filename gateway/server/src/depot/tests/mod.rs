@@ -1,5 +1,6 @@
 //! The depot on a bucket in memory that can be made to fail.
 
+mod checkpoints;
 mod collecting;
 mod contents;
 mod crashes;
