@@ -44,6 +44,8 @@ pub struct PackUse {
     pub name: PackName,
     /// Bytes of the object.
     pub size: u64,
+    /// Something in it is known to be damaged.
+    pub damaged: bool,
     /// The frames that paths need and no other pack holds, with their offsets.
     pub needed: Vec<(u64, PackedFrame)>,
 }
@@ -68,7 +70,7 @@ pub struct Retired {
 }
 
 /// Offset, frame, piece, stored, raw.
-type FrameRow = (i64, Vec<u8>, Vec<u8>, u32, u32);
+pub(crate) type FrameRow = (i64, Vec<u8>, Vec<u8>, u32, u32);
 /// Frame, pack, offset, piece, stored, raw.
 type RetiredRow = (Vec<u8>, Vec<u8>, i64, Vec<u8>, u32, u32);
 
@@ -374,12 +376,15 @@ impl Index {
         counts: impl Fn(i64) -> bool,
     ) -> Result<Option<PackUse>, IndexError> {
         let failed = IndexError::query("use of a pack");
-        let row: Option<(Vec<u8>, i64)> = sqlx::query_as("SELECT name, size FROM packs WHERE id = ?")
-            .bind(pack)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(&failed)?;
-        let Some((name, size)) = row else { return Ok(None) };
+        let row: Option<(Vec<u8>, i64, bool)> =
+            sqlx::query_as("SELECT name, size, damaged FROM packs WHERE id = ?")
+                .bind(pack)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(&failed)?;
+        let Some((name, size, damaged)) = row else {
+            return Ok(None);
+        };
         let name = pack_name(&name)?;
         let rows: Vec<FrameRow> = sqlx::query_as(
             "SELECT f.offset, f.frame, f.piece, f.stored, f.raw FROM frames f WHERE f.pack = ?1
@@ -411,6 +416,7 @@ impl Index {
             id: pack,
             name,
             size: unsigned(size)?,
+            damaged,
             needed,
         }))
     }

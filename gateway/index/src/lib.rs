@@ -6,6 +6,7 @@
 mod apply;
 mod arrivals;
 mod ask;
+mod check;
 mod collect;
 mod condemning;
 mod error;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use arrivals::{Arrival, Overflow};
 pub use ask::{KnownFrame, Place, StoredPath};
+pub use check::KnownPack;
 pub use collect::{PackUse, PathUse, Pin, Retired};
 pub use error::IndexError;
 pub use open::{Index, SCHEMA};

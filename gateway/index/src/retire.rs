@@ -44,6 +44,12 @@ pub(crate) async fn mark_damage(db: &mut SqliteConnection, damage: &DamageRecord
             .execute(&mut *db)
             .await
             .map_err(&failed)?;
+        // What is whole in it is moved by the next collection.
+        sqlx::query("UPDATE packs SET damaged = 1 WHERE id = ?")
+            .bind(pack)
+            .execute(&mut *db)
+            .await
+            .map_err(&failed)?;
         touched.push(pack);
     }
     touched.sort_unstable();

@@ -5,6 +5,7 @@
 mod auth;
 pub mod command;
 pub mod config;
+mod control;
 mod declare;
 pub mod depot;
 mod error;

@@ -13,9 +13,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         key,
         s3,
         memory,
-        disk,
-        collect,
-        scrub,
+        upkeep,
         ..
     } = config::load(path)?;
     let config = DepotConfig {
@@ -23,9 +21,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         state_dir,
         key,
         memory: memory.0,
-        collect,
-        scrub,
-        disk: disk.0,
+        upkeep,
     };
     let rebuilt = Box::pin(depot::rebuild(&config)).await?;
     let upto = rebuilt

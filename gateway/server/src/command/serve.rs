@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::joining::{self, declare_by_and_by};
 use super::{LogFormat, Outside, log};
 use crate::config::{self, Config, DeclaredCache, Tokens};
+use crate::control::{self, FolderLock, LockError};
 use crate::declare::declare;
 use crate::depot::{Depot, DepotConfig, DepotError, Effects, Fleet, OpenError, TlsError};
 use crate::error::chain;
@@ -29,6 +30,8 @@ use crate::state::Gateway;
 const GRACE: Duration = Duration::from_millis(6_500);
 /// How long the depot may take to close after that. There is little left to do when all requests have ended.
 const CLOSE: Duration = Duration::from_millis(1_500);
+/// How long another process may take to leave the state folder: one that was just told to stop.
+const LEAVING: Duration = Duration::from_secs(15);
 /// Between two tries to open the depot: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -37,7 +40,7 @@ const FILES: u64 = 65_536;
 
 /// Why the gateway does not serve.
 #[derive(Debug, thiserror::Error)]
-enum ServeError {
+pub(super) enum ServeError {
     /// The address is taken, or not this machine's.
     #[error("cannot listen on {addr}: change \"listen\" in the configuration, or stop what listens there")]
     Bind {
@@ -67,6 +70,9 @@ enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// Another process works with the state folder.
+    #[error(transparent)]
+    Lock(LockError),
     /// The depot cannot be opened, and waiting will not help.
     #[error("cannot open the store")]
     Open(#[source] OpenError),
@@ -116,9 +122,7 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
         tokens,
         fleet,
         memory,
-        disk,
-        collect,
-        scrub,
+        upkeep,
         metrics: _,
         traces: _,
         caches,
@@ -131,6 +135,9 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
     } = tokens;
     raise_file_limit();
     make_private_folder(&state_dir)?;
+    let _lock = FolderLock::take(&state_dir, LEAVING)
+        .await
+        .map_err(ServeError::Lock)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let told_to_stop = async {
@@ -163,12 +170,10 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
     }
     let depot_config = DepotConfig {
         s3,
-        state_dir,
+        state_dir: state_dir.clone(),
         key,
         memory: memory.0,
-        collect,
-        scrub,
-        disk: disk.0,
+        upkeep,
     };
     let opened = tokio::select! {
         opened = open(depot_config, others, &caches, outside) => Some(opened?),
@@ -177,6 +182,7 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
     if let Some(depot) = opened {
         gateway.open(depot.clone());
         depot.start_upkeep();
+        let _commands = control::listen(&state_dir, depot.clone());
         announce(server.addr());
         let deposed = tokio::select! {
             () = &mut told_to_stop => false,
@@ -270,7 +276,7 @@ fn announce(addr: SocketAddr) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn make_private_folder(path: &Path) -> Result<(), ServeError> {
+pub(super) fn make_private_folder(path: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

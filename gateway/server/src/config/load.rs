@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::fleet::fleet;
 use super::{Config, DeclaredCache, Span, Tokens, file, upkeep};
+use crate::depot::Upkeep;
 
 /// The longest retention that clients can be told, in seconds (attic keeps it in 31 bits).
 const MAX_RETENTION: u32 = i32::MAX.unsigned_abs();
@@ -129,9 +130,11 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         tokens: token_keys(tokens)?,
         fleet: fleet(link, gateways, committer, epoch_floor)?,
         memory: cache.memory,
-        disk: cache.disk,
-        collect: upkeep::collect(collect)?,
-        scrub: upkeep::scrub(scrub)?,
+        upkeep: Upkeep {
+            collect: upkeep::collect(collect)?,
+            scrub: upkeep::scrub(scrub)?,
+            disk: cache.disk.0,
+        },
         metrics: metrics
             .map(|m| address("metrics.listen", &m.listen))
             .transpose()?,

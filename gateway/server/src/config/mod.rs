@@ -19,7 +19,7 @@ use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
 use url::Url;
 
-use crate::depot::{CollectSettings, ScrubSettings};
+use crate::depot::Upkeep;
 
 /// Everything that the gateway is told.
 #[derive(Debug)]
@@ -40,12 +40,8 @@ pub struct Config {
     pub fleet: Option<FleetConfig>,
     /// Bytes of stored frames that are kept in memory.
     pub memory: ByteSize,
-    /// Bytes of stored frames that are kept on disk below the state folder; 0: none.
-    pub disk: ByteSize,
-    /// How what nobody needs is collected.
-    pub collect: CollectSettings,
-    /// How what is stored is looked through for damage.
-    pub scrub: ScrubSettings,
+    /// What the gateway does by itself.
+    pub upkeep: Upkeep,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
     /// The OpenTelemetry collector that traces are sent to, if they are.

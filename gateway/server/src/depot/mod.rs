@@ -11,6 +11,7 @@ mod error;
 mod fleet;
 mod follow;
 mod forward;
+mod fsck;
 mod health;
 mod ingest;
 mod narinfos;
@@ -36,10 +37,11 @@ pub use collect::{
 };
 pub use error::{BoxError, DepotError, OpenError, ReadError, UploadError};
 pub use fleet::{Fleet, LinkFiles, LinkTls, Naming, PeerConfig, Rule, TlsError};
-pub use scrub::ScrubSettings;
+pub use fsck::{FsckListener, FsckOptions, FsckReport};
+pub use scrub::{ScrubError, ScrubSettings};
 pub use succession::Rebuilt;
 pub use types::{
-    Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Uploaded,
+    Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Upkeep, Uploaded,
 };
 
 use std::collections::HashSet;
@@ -74,6 +76,7 @@ use self::pace::Pace;
 use self::packer::Packer;
 use self::random::Random;
 use self::read::Reader;
+use self::scrub::Scrubber;
 use self::uses::Uses;
 
 const INDEX_FILE: &str = "index.sqlite";
@@ -91,6 +94,8 @@ struct Inner {
     narinfos: Narinfos,
     uses: Arc<Uses>,
     collector: Collector,
+    scrubber: Scrubber,
+    upkeep: Upkeep,
     health: Health,
     random: Arc<Random>,
     clock: Clock,
@@ -118,7 +123,7 @@ impl Depot {
             &config.state_dir,
             &config.key,
             config.memory,
-            config.collect,
+            config.upkeep,
             None,
             effects,
         )
@@ -140,10 +145,10 @@ impl Depot {
             state_dir,
             key,
             memory,
-            collect,
+            upkeep,
             ..
         } = config;
-        Self::open_among(store, &state_dir, &key, memory, collect, Some(fleet), effects).await
+        Self::open_among(store, &state_dir, &key, memory, upkeep, Some(fleet), effects).await
     }
 
     /// As [`Depot::open`], on any bucket.
@@ -153,10 +158,10 @@ impl Depot {
         state_dir: &Path,
         key: &ClusterKey,
         memory: u64,
-        settings: CollectSettings,
+        upkeep: Upkeep,
         effects: Effects,
     ) -> Result<Self, OpenError> {
-        Self::open_among(store, state_dir, key, memory, settings, None, effects).await
+        Self::open_among(store, state_dir, key, memory, upkeep, None, effects).await
     }
 
     /// As [`Depot::open_in_fleet`], on any bucket; without a fleet it is alone.
@@ -165,7 +170,7 @@ impl Depot {
         state_dir: &Path,
         key: &ClusterKey,
         memory: u64,
-        settings: CollectSettings,
+        upkeep: Upkeep,
         fleet: Option<Fleet>,
         effects: Effects,
     ) -> Result<Self, OpenError> {
@@ -209,9 +214,14 @@ impl Depot {
             uses: Arc::clone(&uses),
             random: Arc::clone(&random),
             clock: Arc::clone(&clock),
-            settings,
-            pace: Pace::new(settings.max_rate),
+            settings: upkeep.collect,
+            pace: Pace::new(upkeep.collect.max_rate),
             under_way: Mutex::default(),
+        };
+        let scrubber = Scrubber {
+            index: index.clone(),
+            store: Arc::clone(&store),
+            committer: committer.clone(),
         };
         let inner = Inner {
             index,
@@ -223,6 +233,8 @@ impl Depot {
             narinfos: Narinfos::new(),
             uses,
             collector,
+            scrubber,
+            upkeep,
             random,
             clock,
             stop,

@@ -44,6 +44,13 @@ pub struct DepotConfig {
     pub key: ClusterKey,
     /// Bytes of frames kept in memory for reading again.
     pub memory: u64,
+    /// What it does by itself.
+    pub upkeep: Upkeep,
+}
+
+/// What the depot does by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
     /// How what nobody needs is collected.
     pub collect: CollectSettings,
     /// How what is stored is looked through for damage.

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::collect::{CollectError, CollectReport, Listener};
 use super::error::DepotError;
+use super::fsck::{FsckListener, FsckOptions, FsckReport};
+use super::scrub::ScrubError;
 use super::{Depot, uses};
 
 /// The most paths that one pin names.
@@ -24,6 +26,9 @@ impl Depot {
         tokio::spawn(self.clone().learn());
         tokio::spawn(self.clone().note_uses());
         tokio::spawn(self.clone().collect_by_and_by());
+        let (scrubber, stop) = (self.inner.scrubber.clone(), self.inner.stop.clone());
+        let clock = Arc::clone(&self.inner.clock);
+        tokio::spawn(scrubber.run(self.inner.upkeep.scrub, clock, stop));
     }
 
     /// Reads all hashes into memory: until then, every question goes to the file.
@@ -51,6 +56,19 @@ impl Depot {
                 .await;
         }
         Box::pin(self.inner.collector.run(dry_run, stop, listener)).await
+    }
+
+    /// Checks the index against the bucket, and what else `options` ask for.
+    ///
+    /// # Errors
+    /// When it did not come to its end. What was noted stays noted.
+    pub async fn fsck(
+        &self,
+        options: FsckOptions,
+        stop: &CancellationToken,
+        listener: &FsckListener,
+    ) -> Result<FsckReport, ScrubError> {
+        Box::pin(self.inner.scrubber.check(options, stop, listener)).await
     }
 
     /// Keeps paths, with all that they refer to, under a name. A pin of that name is replaced.

@@ -157,7 +157,11 @@ impl ObjectStore for MemoryStore {
                     .collect();
                 let more = keys.len() > 100;
                 keys.truncate(100);
-                Some(Page { keys, more })
+                let sizes = keys
+                    .iter()
+                    .map(|key| state.objects.get(key).map_or(0, |body| body.len() as u64))
+                    .collect();
+                Some(Page { keys, sizes, more })
             })
         }
         .boxed()

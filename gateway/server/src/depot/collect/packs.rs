@@ -96,7 +96,7 @@ impl Run<'_> {
                     if dead.len() == GROUP {
                         self.give_up(std::mem::take(&mut dead), report).await?;
                     }
-                } else if live.saturating_mul(100) <= pack.size.saturating_mul(THRESHOLD) {
+                } else if pack.damaged || live.saturating_mul(100) <= pack.size.saturating_mul(THRESHOLD) {
                     lot.push(pack);
                     if lot.is_full() {
                         self.compact(std::mem::take(&mut lot), report).await?;

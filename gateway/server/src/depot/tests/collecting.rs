@@ -43,10 +43,8 @@ impl Timed {
         let store: SharedStore = Arc::clone(&self.world.bucket) as SharedStore;
         let key = ClusterKey::from_random([5; 32]);
         let dir = self.world.dir.path().join(folder);
-        let settings = CollectSettings {
-            grace: self.grace,
-            ..settings()
-        };
+        let mut settings = settings();
+        settings.collect.grace = self.grace;
         let depot = Depot::open_on(store, &dir, &key, MEMORY, settings, effects)
             .await
             .unwrap();

@@ -1,5 +1,6 @@
 //! The depot on a bucket in memory that can be made to fail.
 
+mod checking;
 mod checkpoints;
 mod collecting;
 mod contents;
@@ -20,7 +21,7 @@ use hayloft_store::object::SharedStore;
 use hayloft_store::object::memory::MemoryStore;
 
 use super::{
-    BoxError, CollectSettings, Depot, Effects, NewCache, OpenError, ReadError, UploadError, Uploaded,
+    BoxError, CollectSettings, Depot, Effects, NewCache, OpenError, ReadError, Upkeep, UploadError, Uploaded,
 };
 
 const MEMORY: u64 = 16 * 1024 * 1024;
@@ -71,11 +72,14 @@ impl World {
 }
 
 /// Everything goes at once, as fast as it can.
-fn settings() -> CollectSettings {
-    CollectSettings {
-        grace: std::time::Duration::ZERO,
-        max_rate: 0,
-        ..CollectSettings::default()
+fn settings() -> Upkeep {
+    Upkeep {
+        collect: CollectSettings {
+            grace: std::time::Duration::ZERO,
+            max_rate: 0,
+            ..CollectSettings::default()
+        },
+        ..Upkeep::default()
     }
 }
 
