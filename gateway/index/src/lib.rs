@@ -16,6 +16,8 @@ mod known;
 mod open;
 mod retire;
 mod snapshot;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
 #[cfg(test)]
 mod tests;
 

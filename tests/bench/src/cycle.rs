@@ -61,7 +61,7 @@ impl Bench {
         let generations = plan.has(Row::Stored) || plan.has(Row::Rebuild);
         Ok(Self {
             first: load(&corpora.first, true)?,
-            second: load(&corpora.second, plan.has(Row::Stored))?,
+            second: load(&corpora.second, plan.has(Row::Stored) || plan.has(Row::Scale))?,
             rebuilt: load(&corpora.rebuilt, generations)?,
             large: load(&corpora.large, plan.has(Row::Big))?,
             plan,
@@ -243,9 +243,7 @@ impl Bench {
     async fn narinfo(&mut self, column: &str, running: &Running) -> Result<()> {
         let path = |hash: &str| format!("/{CACHE}/{hash}.narinfo");
         let hits: Vec<String> = self.first.iter().map(|(nar, _)| path(nar.hash())).collect();
-        let misses: Vec<String> = (0..1000)
-            .map(|index| Ok(path(small("missing", index, 500)?.0.hash())))
-            .collect::<Result<_>>()?;
+        let misses: Vec<String> = missing_hashes(1000)?.iter().map(|hash| path(hash)).collect();
         let (time, connections) = (self.plan.narinfo_time, 16);
         let address = running.address.clone();
         for (row, paths, status) in [
@@ -318,7 +316,11 @@ async fn again(server: &impl Server, running: Running) -> Result<Running> {
     Ok(running)
 }
 
-async fn push_all(client: &Client, loaded: &Loaded, clients: usize) -> Result<Duration> {
+/// Pushes everything.
+///
+/// # Errors
+/// When anything is not taken.
+pub async fn push_all(client: &Client, loaded: &Loaded, clients: usize) -> Result<Duration> {
     let client = client.clone();
     all(clients, loaded.clone(), move |(nar, bytes)| {
         let client = client.clone();
@@ -346,8 +348,20 @@ fn total(loaded: &Loaded) -> f64 {
     loaded.iter().map(|(nar, _)| nar.size as f64).sum()
 }
 
-fn speed(loaded: &Loaded, took: Duration) -> f64 {
+/// Megabytes of NAR a second.
+#[must_use]
+pub fn speed(loaded: &Loaded, took: Duration) -> f64 {
     total(loaded) / 1e6 / took.as_secs_f64()
+}
+
+/// Hashes that no path has.
+///
+/// # Errors
+/// Never: a NAR in memory can be written.
+pub fn missing_hashes(count: usize) -> Result<Vec<String>> {
+    (0..count)
+        .map(|index| Ok(small("missing", index, 500)?.0.hash().to_owned()))
+        .collect()
 }
 
 /// A NAR of one small file whose content nobody has.

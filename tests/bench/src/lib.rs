@@ -13,6 +13,7 @@ pub mod probe;
 pub mod process;
 pub mod results;
 pub mod run;
+pub mod scale;
 pub mod wanted;
 
 use std::io::Write as _;

@@ -83,7 +83,11 @@ async fn bench(cli: Cli) -> Result<()> {
         } else {
             (64, 100_000_000)
         },
-        scale: (5_000_000, 50_000_000),
+        scale: if cli.quick {
+            (50_000, 500_000)
+        } else {
+            (5_000_000, 50_000_000)
+        },
     };
     std::fs::create_dir_all(&cli.cache)?;
     let corpora = Corpora::find_or_make(&cli.cache, cli.quick)?;

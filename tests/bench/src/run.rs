@@ -9,10 +9,10 @@ use hayloft_garage_fixture::{Garage, Options};
 use crate::column::{Atticd, Bucket, Hayloft, Nginx, Programs, Server as _, raw};
 use crate::corpus::Corpora;
 use crate::cycle::Bench;
-use crate::memory;
 use crate::plan::{Plan, Row};
 use crate::results::Results;
 use crate::say;
+use crate::{memory, scale};
 
 /// The cache that the compared gateway may keep, in MiB: its default.
 const MEMORY: u64 = 256;
@@ -51,6 +51,9 @@ pub async fn run(plan: &Plan, setting: &Setting, corpora: &Corpora) -> Result<Re
         }
         if plan.has(Row::Memory) && !fsync {
             memory::measure(&mut bench, &setting.programs, dir.path()).await?;
+        }
+        if plan.has(Row::Scale) && !fsync {
+            scale::measure(&mut bench, &setting.programs, dir.path()).await?;
         }
         results = bench.results;
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use hayloft_index::Index;
 use hayloft_store::key::{ObjectKey, PackName};
@@ -20,6 +20,7 @@ use hayloft_store::{Digest, frame};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
+use super::verified::{Assembly, Buffer, Slice, Verified};
 use crate::depot::committer::Committer;
 use crate::depot::error::{ReadError, sentence};
 use crate::metrics::{names, stage, stage_sync};
@@ -42,7 +43,7 @@ pub(super) struct Fetcher {
 /// What a range turned out to hold.
 enum Outcome {
     /// The frames by their index in the window.
-    Frames(Vec<(usize, Bytes)>),
+    Frames(Vec<(usize, Slice)>),
     /// The pack is gone, or is none any more.
     PackLost(PackName),
     /// Frames are not what they were.
@@ -64,7 +65,7 @@ impl Fetcher {
         &self,
         manifest: &Arc<Manifest>,
         range: Range<usize>,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<Verified, ReadError> {
         let entries = manifest.entries().get(range).unwrap_or_default();
         let digests: Vec<Option<Digest>> = entries
             .iter()
@@ -73,7 +74,7 @@ impl Fetcher {
                 Entry::Literal(_) => None,
             })
             .collect();
-        let mut have: HashMap<usize, Bytes> = HashMap::new();
+        let mut have: HashMap<usize, Slice> = HashMap::new();
         let mut damage = DamageRecord::default();
         // A pack may vanish because its frames were moved: then they are looked up once more.
         for again in [false, true] {
@@ -110,7 +111,7 @@ impl Fetcher {
     async fn locate(
         &self,
         digests: &[Option<Digest>],
-        have: &HashMap<usize, Bytes>,
+        have: &HashMap<usize, Slice>,
     ) -> Result<Vec<Wanted>, ReadError> {
         let missing: Vec<(usize, Digest)> = digests
             .iter()
@@ -166,7 +167,10 @@ impl Fetcher {
         metrics::counter!(names::GAP_BYTES).increment((bytes.len() as u64).saturating_sub(useful));
         let span = Span::current();
         let outcome = tokio::task::spawn_blocking(move || {
-            stage_sync("check", &span, || check(pack, &bytes, range.start, expected))
+            stage_sync("check", &span, || {
+                let buffer = Buffer::new(bytes.clone(), usize::try_from(useful).unwrap_or(usize::MAX));
+                check(pack, &buffer, &bytes, range.start, expected)
+            })
         })
         .await;
         let outcome = outcome.map_err(|_| stopping())?;
@@ -187,18 +191,23 @@ impl Fetcher {
     }
 }
 
-/// Checks the frames in a range that was read. They are copied out: what lay between them is not kept.
-fn check(pack: PackName, bytes: &Bytes, start: u64, frames: Vec<(Wanted, Option<Digest>)>) -> Outcome {
+/// Checks the frames in a range that was read.
+fn check(
+    pack: PackName,
+    buffer: &Arc<Buffer>,
+    bytes: &Bytes,
+    start: u64,
+    frames: Vec<(Wanted, Option<Digest>)>,
+) -> Outcome {
     let mut good = Vec::with_capacity(frames.len());
     let mut lost = Vec::new();
     for (wanted, digest) in frames {
         let Some(digest) = digest else { continue };
         let from = usize::try_from(wanted.offset.saturating_sub(start)).unwrap_or(usize::MAX);
-        let frame = bytes
-            .get(from..from.saturating_add(wanted.stored as usize))
-            .unwrap_or_default();
+        let range = from..from.saturating_add(wanted.stored as usize);
+        let frame = bytes.get(range.clone()).unwrap_or_default();
         if Digest::of(frame) == digest {
-            good.push((wanted.index, Bytes::copy_from_slice(frame)));
+            good.push((wanted.index, buffer.slice(range)));
         } else {
             lost.push(digest);
         }
@@ -211,26 +220,26 @@ fn check(pack: PackName, bytes: &Bytes, start: u64, frames: Vec<(Wanted, Option<
 }
 
 /// Puts frames and literals together.
-fn assemble(entries: &[Entry], have: &HashMap<usize, Bytes>) -> Result<Bytes, ReadError> {
+fn assemble(entries: &[Entry], have: &HashMap<usize, Slice>) -> Result<Verified, ReadError> {
     let length: u64 = entries.iter().map(Entry::sent).sum();
-    let mut out = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+    let mut assembly = Assembly::default();
     let mut literal = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         match entry {
             Entry::Frame { .. } => {
                 // All were fetched; a frame whose length differs from the manifest's has another hash.
-                let frame = have.get(&index).ok_or(ReadError::Damaged)?;
-                out.extend_from_slice(frame);
+                assembly.frame(have.get(&index).ok_or(ReadError::Damaged)?);
             }
             Entry::Literal(bytes) => {
                 literal.clear();
                 frame::literal(bytes, &mut literal);
-                out.extend_from_slice(&literal);
+                assembly.literal(&literal);
             }
         }
     }
-    if out.len() as u64 == length {
-        Ok(out.freeze())
+    let verified = assembly.finish();
+    if verified.len() as u64 == length {
+        Ok(verified)
     } else {
         Err(ReadError::Damaged)
     }

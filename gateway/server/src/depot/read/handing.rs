@@ -1,5 +1,6 @@
 //! Handing a verified window on to a client, in portions, as fast as it takes them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,13 +21,24 @@ const PORTION: usize = 256 * 1024;
 
 /// A window's bytes and its share of the budget.
 pub(super) struct Held {
-    bytes: Bytes,
+    pieces: VecDeque<Bytes>,
     _share: OwnedSemaphorePermit,
 }
 
 impl Held {
-    pub(super) const fn new(bytes: Bytes, share: OwnedSemaphorePermit) -> Self {
-        Self { bytes, _share: share }
+    pub(super) const fn new(pieces: VecDeque<Bytes>, share: OwnedSemaphorePermit) -> Self {
+        Self {
+            pieces,
+            _share: share,
+        }
+    }
+
+    fn portion(&mut self) -> Option<Bytes> {
+        let first = self.pieces.front_mut()?;
+        if first.len() > PORTION {
+            return Some(first.split_to(PORTION));
+        }
+        self.pieces.pop_front()
     }
 }
 
@@ -48,11 +60,10 @@ impl Handing {
                 "nothing was taken for {STALLED:?}"
             ))));
         };
-        if held.bytes.is_empty() {
+        let Some(portion) = held.portion() else {
             metrics::histogram!(names::STAGE_SECONDS, "stage" => "send").record(self.begin.elapsed());
             return None;
-        }
-        let portion = held.bytes.split_to(held.bytes.len().min(PORTION));
+        };
         metrics::counter!(names::SENT_BYTES).increment(portion.len() as u64);
         Some(Ok(portion))
     }
@@ -100,7 +111,7 @@ mod tests {
 
     fn held(length: usize, budget: &Arc<Semaphore>) -> Held {
         let share = Arc::clone(budget).try_acquire_owned().unwrap();
-        Held::new(vec![7; length].into(), share)
+        Held::new(VecDeque::from([vec![7; length].into()]), share)
     }
 
     #[tokio::test(start_paused = true)]
