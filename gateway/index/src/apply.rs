@@ -2,13 +2,13 @@
 
 use hayloft_nixcache::CacheName;
 use hayloft_store::Digest;
-use hayloft_store::key::{PackName, Position};
-use hayloft_store::log::record::{CacheRecord, DamageRecord, PackRecord, PathRecord, Record};
+use hayloft_store::key::Position;
+use hayloft_store::log::record::{CacheRecord, PackRecord, PathRecord, Record};
 use hayloft_store::manifest::Manifest;
 use hayloft_store::pack;
 use sqlx::SqliteConnection;
 
-use crate::{Index, IndexError};
+use crate::{Index, IndexError, keep, retire};
 
 impl Index {
     /// Applies the records of one log object, all or none, and moves to the position after it.
@@ -29,7 +29,11 @@ impl Index {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
-        tx.commit().await.map_err(failed)
+        self.hot.coming(records);
+        tx.commit().await.map_err(failed)?;
+        self.hot.changed(records);
+        self.arrivals.note(records);
+        Ok(())
     }
 }
 
@@ -40,21 +44,26 @@ async fn apply(db: &mut SqliteConnection, record: &Record) -> Result<(), IndexEr
         Record::CacheDestroyed(name) => destroy_cache(db, name).await,
         Record::PackAdded(pack) => add_pack(db, pack).await,
         Record::PathAdded(path) => add_path(db, path).await,
-        Record::PathRemoved { cache, path } => {
-            let found: Option<(i64,)> = sqlx::query_as(
-                "UPDATE paths SET removed = 1 WHERE hash = ? AND cache = (SELECT id FROM caches WHERE name = ?) RETURNING id",
-            )
-            .bind(path.hash().as_str())
-            .bind(cache.as_str())
-            .fetch_optional(&mut *db)
-            .await
-            .map_err(IndexError::query("remove path"))?;
-            match found {
-                Some((id,)) => forget_contents(db, id).await,
-                None => Ok(()),
-            }
-        }
-        Record::Damaged(damage) => mark_damage(db, damage).await,
+        Record::PathRemoved { cache, path } => keep::remove_paths(db, cache, &[path.hash()]).await,
+        Record::Damaged(damage) => retire::mark_damage(db, damage).await,
+        Record::PacksCondemned(packs) => retire::condemn(db, packs).await,
+        Record::PathsUsed { day, cache, paths } => keep::use_paths(db, *day, cache, paths).await,
+        Record::Pinned {
+            cache,
+            name,
+            paths,
+            until,
+        } => keep::pin(db, cache, name, paths, *until).await,
+        Record::Unpinned { cache, name } => keep::unpin(db, cache, name).await,
+        Record::NarHashConflict {
+            cache,
+            path,
+            known,
+            given,
+        } => keep::conflict(db, cache, path, known, given).await,
+        Record::CacheLimited { name, max_bytes } => keep::limit(db, name, *max_bytes).await,
+        Record::PacksDeleted(packs) => retire::deleted(db, packs).await,
+        Record::PathsCollected { cache, paths } => keep::remove_paths(db, cache, paths).await,
     }
 }
 
@@ -71,6 +80,7 @@ async fn set_cache(db: &mut SqliteConnection, cache: &CacheRecord) -> Result<(),
 
 async fn destroy_cache(db: &mut SqliteConnection, name: &CacheName) -> Result<(), IndexError> {
     let failed = IndexError::query("destroy cache");
+    keep::forget_cache(db, name).await?;
     for sql in [
         "DELETE FROM manifests WHERE path IN (SELECT p.id FROM paths p JOIN caches c ON p.cache = c.id WHERE c.name = ?)",
         "DELETE FROM path_packs WHERE path IN (SELECT p.id FROM paths p JOIN caches c ON p.cache = c.id WHERE c.name = ?)",
@@ -89,6 +99,10 @@ async fn destroy_cache(db: &mut SqliteConnection, name: &CacheName) -> Result<()
 
 async fn add_pack(db: &mut SqliteConnection, pack: &PackRecord) -> Result<(), IndexError> {
     let failed = IndexError::query("add pack");
+    // A name that is known says the same again; one that was given up never comes back.
+    if retire::pack_id(db, pack.name).await?.is_some() || retire::is_condemned(db, pack.name).await? {
+        return Ok(());
+    }
     let (id,): (i64,) =
         sqlx::query_as("INSERT INTO packs (name, digest, size) VALUES (?, ?, ?) RETURNING id")
             .bind(pack.name.0.as_slice())
@@ -110,12 +124,20 @@ async fn add_pack(db: &mut SqliteConnection, pack: &PackRecord) -> Result<(), In
             .map_err(&failed)?;
     }
     // What was damaged may be whole again.
-    sqlx::query("DELETE FROM wanted WHERE frame IN (SELECT frame FROM frames WHERE pack = ? AND EXISTS (SELECT 1 FROM wanted))")
-        .bind(id)
-        .execute(db)
-        .await
-        .map(|_| ())
-        .map_err(failed)
+    for sql in [
+        "INSERT OR IGNORE INTO path_packs SELECT f.pack, w.path FROM frames f CROSS JOIN wanted w
+             WHERE f.pack = ? AND EXISTS (SELECT 1 FROM wanted) AND w.frame = f.frame",
+        "DELETE FROM wanted WHERE frame IN (SELECT frame FROM frames WHERE pack = ? AND EXISTS (SELECT 1 FROM wanted))",
+        "DELETE FROM strangers WHERE name = (SELECT name FROM packs WHERE id = ?)",
+    ] {
+        sqlx::query(sql)
+            .bind(id)
+            .execute(&mut *db)
+            .await
+            .map_err(&failed)?;
+    }
+    // Its upload may come to nothing.
+    retire::suspect(db, id).await
 }
 
 async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), IndexError> {
@@ -191,8 +213,9 @@ async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), In
 }
 
 /// Removes everything that says what a path is made of.
-async fn forget_contents(db: &mut SqliteConnection, path: i64) -> Result<(), IndexError> {
+pub(crate) async fn forget_contents(db: &mut SqliteConnection, path: i64) -> Result<(), IndexError> {
     for sql in [
+        "INSERT OR IGNORE INTO suspects SELECT pack FROM path_packs WHERE path = ?",
         "DELETE FROM manifests WHERE path = ?",
         "DELETE FROM path_packs WHERE path = ?",
         "DELETE FROM wanted WHERE path = ?",
@@ -203,55 +226,8 @@ async fn forget_contents(db: &mut SqliteConnection, path: i64) -> Result<(), Ind
     Ok(())
 }
 
-async fn mark_damage(db: &mut SqliteConnection, damage: &DamageRecord) -> Result<(), IndexError> {
-    let failed = IndexError::query("mark damage");
-    let DamageRecord { packs, frames } = damage;
-    let mut touched: Vec<i64> = Vec::new();
-    for name in packs {
-        let Some(pack) = pack_id(db, *name).await? else {
-            continue;
-        };
-        for sql in [
-            "UPDATE packs SET damaged = 1 WHERE id = ?",
-            "DELETE FROM frames WHERE pack = ?",
-        ] {
-            sqlx::query(sql)
-                .bind(pack)
-                .execute(&mut *db)
-                .await
-                .map_err(&failed)?;
-        }
-        touched.push(pack);
-    }
-    for (name, frame) in frames {
-        let Some(pack) = pack_id(db, *name).await? else {
-            continue;
-        };
-        sqlx::query("DELETE FROM frames WHERE pack = ? AND frame = ?")
-            .bind(pack)
-            .bind(frame.as_bytes().as_slice())
-            .execute(&mut *db)
-            .await
-            .map_err(&failed)?;
-        touched.push(pack);
-    }
-    touched.sort_unstable();
-    touched.dedup();
-    for pack in touched {
-        let paths: Vec<(i64,)> = sqlx::query_as("SELECT path FROM path_packs WHERE pack = ?")
-            .bind(pack)
-            .fetch_all(&mut *db)
-            .await
-            .map_err(&failed)?;
-        for (path,) in paths {
-            want_missing(db, path).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Notes which frames of a path no pack holds.
-async fn want_missing(db: &mut SqliteConnection, path: i64) -> Result<(), IndexError> {
+pub(crate) async fn want_missing(db: &mut SqliteConnection, path: i64) -> Result<(), IndexError> {
     let failed = IndexError::query("look for missing frames");
     let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT body FROM manifests WHERE path = ?")
         .bind(path)
@@ -271,15 +247,6 @@ async fn want_missing(db: &mut SqliteConnection, path: i64) -> Result<(), IndexE
     .await
     .map(|_| ())
     .map_err(failed)
-}
-
-async fn pack_id(db: &mut SqliteConnection, name: PackName) -> Result<Option<i64>, IndexError> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT id FROM packs WHERE name = ?")
-        .bind(name.0.to_vec())
-        .fetch_optional(db)
-        .await
-        .map_err(IndexError::query("find a pack"))?;
-    Ok(row.map(|(id,)| id))
 }
 
 /// Digests as a JSON list of hex, for `json_each`: one statement for any number of them.

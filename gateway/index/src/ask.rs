@@ -223,8 +223,10 @@ impl Index {
             caches: self.cache_names().await?,
             frames: HashSet::new(),
             nar_hashes: BTreeMap::new(),
+            ..Facts::default()
         };
         for record in records {
+            self.pack_facts(record, &mut facts).await?;
             let Record::PathAdded(path) = record else { continue };
             if let Some(known) = self.path(&path.cache, &path.path.hash()).await? {
                 let at = (path.cache.clone(), path.path.hash());
@@ -294,6 +296,6 @@ fn stored_path(row: &SqliteRow) -> Result<StoredPath, IndexError> {
     })
 }
 
-fn digest(bytes: &[u8]) -> Result<Digest, IndexError> {
+pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, IndexError> {
     Digest::from_slice(bytes).ok_or(IndexError::Corrupt { what: "digest" })
 }

@@ -4,12 +4,26 @@
 //! file is always the state at some position of the log. Readers never wait for it (WAL).
 
 mod apply;
+mod arrivals;
 mod ask;
+mod check;
+mod collect;
+mod condemning;
 mod error;
+mod hot;
+mod keep;
+mod known;
 mod open;
+mod retire;
+mod snapshot;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
 #[cfg(test)]
 mod tests;
 
+pub use arrivals::{Arrival, Overflow};
 pub use ask::{KnownFrame, Place, StoredPath};
+pub use check::KnownPack;
+pub use collect::{PackUse, PathUse, Pin, Retired};
 pub use error::IndexError;
-pub use open::Index;
+pub use open::{Index, SCHEMA};

@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hayloft_store::key::Position;
@@ -11,9 +12,11 @@ use sqlx::sqlite::{
 };
 
 use crate::IndexError;
+use crate::arrivals::Arrivals;
+use crate::hot::Hot;
 
 /// Changed with every change of the tables: a file of another version is made again from the bucket.
-const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 const READERS: u32 = 6;
 
 /// The index. Cheap to clone.
@@ -21,7 +24,9 @@ const READERS: u32 = 6;
 pub struct Index {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
+    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) hot: Arc<Hot>,
 }
 
 impl Index {
@@ -73,10 +78,9 @@ impl Index {
             .map_err(|error| failed(sqlx::Error::Io(error)))?;
         let index = Self::pools(path).await.map_err(failed)?;
         let mut tx = index.writer.begin().await.map_err(failed)?;
-        sqlx::raw_sql(include_str!("schema.sql"))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+        for sql in [include_str!("schema.sql"), include_str!("collect.sql")] {
+            sqlx::raw_sql(sql).execute(&mut *tx).await.map_err(failed)?;
+        }
         sqlx::query("INSERT INTO meta VALUES ('schema', ?)")
             .bind(SCHEMA.to_le_bytes().to_vec())
             .execute(&mut *tx)
@@ -165,6 +169,8 @@ impl Index {
             writer,
             readers,
             path: path.to_owned(),
+            arrivals: Arc::default(),
+            hot: Arc::default(),
         })
     }
 }

@@ -11,6 +11,7 @@ CREATE TABLE packs (
     name BLOB NOT NULL UNIQUE,
     digest BLOB NOT NULL,
     size INTEGER NOT NULL,
+    -- Something in it is damaged, or all of it is gone.
     damaged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 

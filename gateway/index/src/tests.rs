@@ -1,3 +1,6 @@
+mod collecting;
+mod hot;
+
 use std::collections::HashSet;
 
 use hayloft_nixcache::{CacheName, StorePathHash};

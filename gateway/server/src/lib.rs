@@ -5,10 +5,12 @@
 mod auth;
 pub mod command;
 pub mod config;
+mod control;
 mod declare;
 pub mod depot;
 mod error;
 mod layers;
+pub mod metrics;
 mod routes;
 pub mod serve;
 mod state;

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use crate::config::DeclaredCache;
-use crate::depot::{Clock, Depot};
+use crate::depot::{Clock, Depot, Fleet};
 use crate::error::Refusal;
 
 /// The most uploads at a time. More wait their turn: attic's client does not try again when it is refused.
@@ -29,6 +29,7 @@ pub struct Gateway {
 
 struct Inner {
     depot: OnceLock<Depot>,
+    fleet: OnceLock<Fleet>,
     verifier: Verifier,
     clock: Clock,
     public_url: Option<Url>,
@@ -49,6 +50,7 @@ impl Gateway {
         Self {
             inner: Arc::new(Inner {
                 depot: OnceLock::new(),
+                fleet: OnceLock::new(),
                 verifier,
                 clock,
                 public_url,
@@ -62,6 +64,19 @@ impl Gateway {
     /// Gives the gateway its data. Only the first call counts.
     pub fn open(&self, depot: Depot) {
         let _ = self.inner.depot.set(depot);
+    }
+
+    /// Gives the gateway the others, which answer until it has its data. Only the first call counts.
+    pub fn join(&self, fleet: Fleet) {
+        let _ = self.inner.fleet.set(fleet);
+    }
+
+    /// The others, while they are to answer instead of this one.
+    pub(crate) fn stand_in(&self) -> Option<&Fleet> {
+        self.inner
+            .fleet
+            .get()
+            .filter(|_| self.inner.depot.get().is_none())
     }
 
     /// The data.

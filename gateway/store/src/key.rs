@@ -16,6 +16,14 @@ pub struct EpochId {
     pub instance: u64,
 }
 
+impl EpochId {
+    /// The epoch that `text` names, as [`fmt::Display`] writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_epoch(text)
+    }
+}
+
 impl fmt::Display for EpochId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{:016x}", self.number, self.instance)
@@ -83,13 +91,25 @@ pub enum ObjectKey {
     Pack(PackName),
     /// Somebody's claim to be the committer.
     Epoch(EpochId),
+    /// Says that this epoch is over; written by whoever claims a later one.
+    Ended(EpochId),
     /// One group of records.
     Log(LogPlace),
+    /// Describes a checkpoint: the state after the log object at this place. It is written after all its parts.
+    Checkpoint(LogPlace),
+    /// A part of a checkpoint, counted from 0.
+    CheckpointPart(LogPlace, u32),
 }
 
 impl ObjectKey {
     /// All epochs lie under this prefix.
     pub const EPOCHS: &'static str = "epoch/";
+    /// All ends of epochs lie under this prefix.
+    pub const ENDS: &'static str = "ended/";
+    /// All descriptions of checkpoints lie under this prefix, in the order of their places.
+    pub const CHECKPOINTS: &'static str = "checkpoint/head/";
+    /// All parts of checkpoints lie under this prefix.
+    pub const CHECKPOINT_PARTS: &'static str = "checkpoint/part/";
     /// All log objects lie under this prefix, in the order of their places.
     pub const LOGS: &'static str = "log/";
     /// All packs lie under this prefix.
@@ -109,11 +129,18 @@ impl ObjectKey {
         if let Some(epoch) = text.strip_prefix(Self::EPOCHS) {
             return Some(Self::Epoch(parse_epoch(epoch)?));
         }
-        let (epoch, seq) = text.strip_prefix(Self::LOGS)?.split_once('/')?;
-        Some(Self::Log(LogPlace {
-            epoch: parse_epoch(epoch)?,
-            seq: parse_u64(seq)?,
-        }))
+        if let Some(epoch) = text.strip_prefix(Self::ENDS) {
+            return Some(Self::Ended(parse_epoch(epoch)?));
+        }
+        if let Some(place) = text.strip_prefix(Self::CHECKPOINTS) {
+            return Some(Self::Checkpoint(parse_place(place)?));
+        }
+        if let Some(rest) = text.strip_prefix(Self::CHECKPOINT_PARTS) {
+            let (place, part) = rest.rsplit_once('/')?;
+            let part = u32::try_from(parse_hex(part, 8)?).ok()?;
+            return Some(Self::CheckpointPart(parse_place(place)?, part));
+        }
+        Some(Self::Log(parse_place(text.strip_prefix(Self::LOGS)?)?))
     }
 }
 
@@ -123,7 +150,10 @@ impl fmt::Display for ObjectKey {
             Self::Format => f.write_str("format"),
             Self::Pack(name) => write!(f, "{}{name}", Self::PACKS),
             Self::Epoch(epoch) => write!(f, "{}{epoch}", Self::EPOCHS),
+            Self::Ended(epoch) => write!(f, "{}{epoch}", Self::ENDS),
             Self::Log(place) => write!(f, "{}{place}", Self::LOGS),
+            Self::Checkpoint(place) => write!(f, "{}{place}", Self::CHECKPOINTS),
+            Self::CheckpointPart(place, part) => write!(f, "{}{place}/{part:08x}", Self::CHECKPOINT_PARTS),
         }
     }
 }
@@ -136,11 +166,23 @@ fn parse_epoch(text: &str) -> Option<EpochId> {
     })
 }
 
+fn parse_place(text: &str) -> Option<LogPlace> {
+    let (epoch, seq) = text.split_once('/')?;
+    Some(LogPlace {
+        epoch: parse_epoch(epoch)?,
+        seq: parse_u64(seq)?,
+    })
+}
+
 fn parse_u64(text: &str) -> Option<u64> {
+    parse_hex(text, 16)
+}
+
+fn parse_hex(text: &str, digits: usize) -> Option<u64> {
     let lower = text
         .bytes()
         .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if text.len() == 16 && lower {
+    if text.len() == digits && lower {
         u64::from_str_radix(text, 16).ok()
     } else {
         None
@@ -162,6 +204,9 @@ mod tests {
             ObjectKey::Pack(PackName([0x5a; 16])),
             ObjectKey::Epoch(epoch),
             ObjectKey::Log(LogPlace { epoch, seq: 17 }),
+            ObjectKey::Ended(epoch),
+            ObjectKey::Checkpoint(LogPlace { epoch, seq: 17 }),
+            ObjectKey::CheckpointPart(LogPlace { epoch, seq: 17 }, 300),
         ];
         for key in keys {
             assert_eq!(ObjectKey::parse(&key.to_string()), Some(key));

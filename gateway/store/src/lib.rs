@@ -4,6 +4,7 @@
 //! What decides is pure ([`chunk`], [`manifest`], [`commit`], [`log::chain`], [`read`]); what touches the
 //! bucket goes through [`object::ObjectStore`].
 
+pub mod checkpoint;
 pub mod chunk;
 pub mod cluster_key;
 pub mod commit;

@@ -1,5 +1,6 @@
 //! The few calls of Garage's admin API that the fixture needs.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,6 +10,14 @@ pub(crate) struct Admin {
     client: reqwest::Client,
     base: String,
     token: String,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Admin {

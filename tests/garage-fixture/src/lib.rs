@@ -21,10 +21,22 @@ pub const BUCKET: &str = "hayloft";
 pub const REGION: &str = "garage";
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How the daemons are configured where tests may want it otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Data and metadata are flushed to disk before a write is acknowledged.
+    pub fsync: bool,
+    /// Garage compresses blocks, as it does by default; none is kept here because frames are compressed already.
+    pub compression: bool,
+    /// The folder to make the cluster's own folder in; none: the system's for temporary files.
+    pub dir: Option<PathBuf>,
+}
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Garage {
     nodes: Vec<Node>,
+    admin: Admin,
     access_key_id: String,
     secret_access_key: String,
     admin_token: String,
@@ -63,8 +75,28 @@ impl Garage {
     /// # Errors
     /// When there is no Garage, or it does not come up.
     pub async fn start(count: usize) -> anyhow::Result<Self> {
+        Self::start_with(
+            count,
+            &Options {
+                compression: true,
+                ..Options::default()
+            },
+        )
+        .await
+    }
+
+    /// As [`Garage::start`], configured otherwise.
+    ///
+    /// # Errors
+    /// When there is no Garage, or it does not come up.
+    pub async fn start_with(count: usize, options: &Options) -> anyhow::Result<Self> {
         let program = program()?;
-        let dir = tempfile::Builder::new().prefix("hayloft-garage-").tempdir()?;
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("hayloft-garage-");
+        let dir = match &options.dir {
+            Some(parent) => builder.tempdir_in(parent)?,
+            None => builder.tempdir()?,
+        };
         let factor = if count >= 3 { 3 } else { 1 };
         let rpc_secret = hex::encode(node::random::<32>()?);
         let admin_token = hex::encode(node::random::<16>()?);
@@ -74,7 +106,7 @@ impl Garage {
         }
         let peers: Vec<String> = nodes.iter().map(Node::peer).collect();
         for node in &mut nodes {
-            node.configure(&rpc_secret, &admin_token, factor, REGION, &peers)?;
+            node.configure(&rpc_secret, &admin_token, factor, options, &peers)?;
             node.start()?;
         }
         let first = nodes.first().context("a cluster needs at least one node")?;
@@ -82,6 +114,7 @@ impl Garage {
         let (access_key_id, secret_access_key) = set_up(&admin, &nodes).await?;
         let garage = Self {
             nodes,
+            admin,
             access_key_id,
             secret_access_key,
             admin_token,
@@ -112,6 +145,30 @@ impl Garage {
     #[must_use]
     pub fn secret_access_key(&self) -> &str {
         &self.secret_access_key
+    }
+
+    /// Makes another bucket that the same key may use.
+    ///
+    /// # Errors
+    /// When Garage refuses.
+    pub async fn make_bucket(&self, name: &str) -> anyhow::Result<()> {
+        let bucket = self
+            .admin
+            .post("CreateBucket", &json!({ "globalAlias": name }))
+            .await?;
+        allow(&self.admin, &bucket["id"], &self.access_key_id).await
+    }
+
+    /// Bytes of all objects in a bucket, as Garage counts them: once, however often they are stored.
+    ///
+    /// # Errors
+    /// When there is no such bucket.
+    pub async fn bucket_bytes(&self, name: &str) -> anyhow::Result<u64> {
+        let info = self
+            .admin
+            .get(&format!("GetBucketInfo?globalAlias={name}"))
+            .await?;
+        info["bytes"].as_u64().context("the bucket has no size")
     }
 
     /// Kills a node, as a power cut would.
@@ -213,10 +270,15 @@ async fn set_up(admin: &Admin, nodes: &[Node]) -> anyhow::Result<(String, String
         .as_str()
         .context("the new key has no secret")?
         .to_owned();
-    let permissions = json!({ "read": true, "write": true, "owner": true });
-    let allow = json!({ "bucketId": bucket["id"], "accessKeyId": id, "permissions": permissions });
-    admin.post("AllowBucketKey", &allow).await?;
+    allow(admin, &bucket["id"], &id).await?;
     Ok((id, secret))
+}
+
+async fn allow(admin: &Admin, bucket: &serde_json::Value, key: &str) -> anyhow::Result<()> {
+    let permissions = json!({ "read": true, "write": true, "owner": true });
+    let allow = json!({ "bucketId": bucket, "accessKeyId": key, "permissions": permissions });
+    admin.post("AllowBucketKey", &allow).await?;
+    Ok(())
 }
 
 /// Tries until it succeeds, or patience ends.

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
+use crate::{Options, REGION};
+
 /// Runs the daemon, tells its process id, and kills it when standard input ends, which it does when we end,
 /// however that happens.
 const KEEPER: &str =
@@ -71,7 +73,7 @@ impl Node {
         rpc_secret: &str,
         admin_token: &str,
         factor: usize,
-        region: &str,
+        options: &Options,
         peers: &[String],
     ) -> anyhow::Result<()> {
         let Self {
@@ -86,14 +88,22 @@ rpc_bind_addr = "{rpc}"
 rpc_public_addr = "{rpc}"
 rpc_secret = "{rpc_secret}"
 bootstrap_peers = {peers:?}
-[s3_api]
-s3_region = "{region}"
+data_fsync = {fsync}
+metadata_fsync = {fsync}
+{compression}[s3_api]
+s3_region = "{REGION}"
 api_bind_addr = "{s3}"
 [admin]
 api_bind_addr = "{admin}"
 admin_token = "{admin_token}"
 "#,
             dir = dir.display(),
+            fsync = options.fsync,
+            compression = if options.compression {
+                ""
+            } else {
+                "compression_level = \"none\"\n"
+            },
         );
         let path = dir.join("garage.toml");
         fs::write(&path, text)?;

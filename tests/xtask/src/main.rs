@@ -3,6 +3,7 @@
 //! `lint` and `test` are the whole of CI. Everything they need that is slow to make (Garage, the tools, a root file
 //! system with Nix) is found, else made once in folders under the user's cache directory.
 
+mod bench;
 mod counts;
 mod lint;
 mod nix_root;
@@ -31,6 +32,8 @@ enum Command {
     Lint,
     /// All tests, quick rungs first; ends with a line of counts.
     Test(rungs::TestArgs),
+    /// Measures the gateway beside atticd (the program that ATTICD names), nginx and a bare client.
+    Bench(bench::BenchArgs),
     /// Finds or makes what the tests need (Garage, nextest, a root file system with Nix) and runs nothing.
     Prepare,
 }
@@ -51,6 +54,7 @@ fn run(cli: &Cli) -> Result<bool> {
     match &cli.command {
         Command::Lint => lint::run(&places),
         Command::Test(args) => rungs::run(&places, args),
+        Command::Bench(args) => bench::run(&places, args),
         Command::Prepare => Ok(rungs::prepare(&places).report()),
     }
 }

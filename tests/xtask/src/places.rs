@@ -62,6 +62,11 @@ impl Places {
             .find(|file| file.is_file())
     }
 
+    /// The folder of the bench's input.
+    pub(crate) fn bench_corpora(&self) -> PathBuf {
+        self.kept.with_file_name("hayloft-bench")
+    }
+
     /// The folder of cargo-installed tools.
     pub(crate) fn tools(&self) -> PathBuf {
         self.kept.join("tools")

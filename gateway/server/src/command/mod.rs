@@ -1,11 +1,16 @@
 //! The gateway's commands: `hayloft-gateway …`, and the same as `hayloft gateway …`.
 
 mod check_config;
+mod fsck;
+mod gc;
+mod joining;
 mod log;
 mod outside;
+mod pin;
 mod rebuild;
 mod serve;
 mod token;
+mod work;
 
 pub use log::LogFormat;
 pub use outside::Outside;
@@ -43,6 +48,19 @@ pub enum Command {
         after_help = "Example:\n  hayloft-gateway token --config gateway.yaml --sub ci --validity 1y --pull main --push main"
     )]
     Token(Box<token::Args>),
+    /// Collect what nothing keeps: paths that nobody asked for in time, and the data that only they needed
+    #[command(after_help = "Example:\n  hayloft-gateway gc --config /etc/hayloft/gateway.yaml --dry-run")]
+    Gc(gc::Args),
+    /// Check that what is stored is whole
+    #[command(
+        after_help = "Example:\n  hayloft-gateway fsck --config /etc/hayloft/gateway.yaml --verify --repair"
+    )]
+    Fsck(fsck::Args),
+    /// Keep paths, with all that they refer to, whatever their age
+    #[command(
+        after_help = "Example:\n  hayloft-gateway pin --config gateway.yaml add main release-1.2 /nix/store/…-system --for 365d"
+    )]
+    Pin(pin::Args),
     /// Throw the index away and make it again from the bucket
     #[command(after_help = "Example:\n  hayloft-gateway rebuild --config /etc/hayloft/gateway.yaml")]
     Rebuild {
@@ -54,6 +72,9 @@ pub enum Command {
         log_format: LogFormat,
     },
 }
+
+/// What the log shows of commands whose result is what counts.
+const QUIET: &str = "warn";
 
 /// `--config FILE`.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,13 +88,24 @@ pub struct ConfigFile {
 pub async fn run(command: Command, outside: Outside) -> ExitCode {
     let result = match command {
         Command::Serve { config, log_format } => {
-            log::init(log_format, outside.log_filter.as_deref());
-            Box::pin(serve::run(&config.config, &outside)).await
+            Box::pin(serve::run(&config.config, log_format, &outside)).await
         }
         Command::CheckConfig { config } => check_config::run(&config.config),
         Command::Token(args) => token::run(&args, &outside),
+        Command::Gc(args) => {
+            log::plain(LogFormat::Text, outside.log_filter.as_deref().or(Some(QUIET)));
+            Box::pin(gc::run(&args, &outside)).await
+        }
+        Command::Fsck(args) => {
+            log::plain(LogFormat::Text, outside.log_filter.as_deref().or(Some(QUIET)));
+            Box::pin(fsck::run(&args, &outside)).await
+        }
+        Command::Pin(args) => {
+            log::plain(LogFormat::Text, outside.log_filter.as_deref().or(Some(QUIET)));
+            Box::pin(pin::run(args, &outside)).await
+        }
         Command::Rebuild { config, log_format } => {
-            log::init(log_format, outside.log_filter.as_deref());
+            log::plain(log_format, outside.log_filter.as_deref());
             Box::pin(rebuild::run(&config.config)).await
         }
     };

@@ -13,6 +13,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         key,
         s3,
         memory,
+        upkeep,
         ..
     } = config::load(path)?;
     let config = DepotConfig {
@@ -20,6 +21,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         state_dir,
         key,
         memory: memory.0,
+        upkeep,
     };
     let rebuilt = Box::pin(depot::rebuild(&config)).await?;
     let upto = rebuilt

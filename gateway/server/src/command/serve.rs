@@ -11,13 +11,17 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::Outside;
+use super::joining::{self, declare_by_and_by};
+use super::{LogFormat, Outside, log};
 use crate::config::{self, Config, DeclaredCache, Tokens};
+use crate::control::{self, FolderLock, LockError};
 use crate::declare::declare;
-use crate::depot::{Depot, DepotConfig, DepotError, Effects, OpenError};
+use crate::depot::{Depot, DepotConfig, DepotError, Effects, Fleet, OpenError, TlsError};
 use crate::error::chain;
+use crate::metrics;
 use crate::routes::router;
 use crate::serve::Server;
 use crate::state::Gateway;
@@ -26,6 +30,8 @@ use crate::state::Gateway;
 const GRACE: Duration = Duration::from_millis(6_500);
 /// How long the depot may take to close after that. There is little left to do when all requests have ended.
 const CLOSE: Duration = Duration::from_millis(1_500);
+/// How long another process may take to leave the state folder: one that was just told to stop.
+const LEAVING: Duration = Duration::from_secs(15);
 /// Between two tries to open the depot: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -34,7 +40,7 @@ const FILES: u64 = 65_536;
 
 /// Why the gateway does not serve.
 #[derive(Debug, thiserror::Error)]
-enum ServeError {
+pub(super) enum ServeError {
     /// The address is taken, or not this machine's.
     #[error("cannot listen on {addr}: change \"listen\" in the configuration, or stop what listens there")]
     Bind {
@@ -43,6 +49,19 @@ enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The link's address is taken, or not this machine's.
+    #[error(
+        "cannot listen on {addr}: change \"link.listen\" in the configuration, or stop what listens there"
+    )]
+    BindLink {
+        /// The address.
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// The link's certificate cannot be used.
+    #[error("cannot open the link to other gateways")]
+    Link(#[source] TlsError),
     /// The state folder cannot be made.
     #[error("cannot make the folder {path}")]
     StateDir {
@@ -51,6 +70,9 @@ enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// Another process works with the state folder.
+    #[error(transparent)]
+    Lock(LockError),
     /// The depot cannot be opened, and waiting will not help.
     #[error("cannot open the store")]
     Open(#[source] OpenError),
@@ -68,13 +90,29 @@ enum ServeError {
     Signal(#[source] io::Error),
 }
 
-pub(super) async fn run(path: &Path, outside: &Outside) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(super) async fn run(
+    path: &Path,
+    format: LogFormat,
+    outside: &Outside,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = config::load(path)?;
-    serve(config, outside).await?;
-    Ok(())
+    let traces = log::init(format, outside.log_filter.as_deref(), config.traces.as_ref())?;
+    let metrics = match config.metrics {
+        Some(addr) => Some(metrics::install(addr).await?),
+        None => None,
+    };
+    let served = serve(config, path, outside).await;
+    if let Some(metrics) = metrics {
+        metrics.stop(Duration::ZERO).await;
+    }
+    if let Some(traces) = traces {
+        // What was not sent by now is not worth waiting for.
+        let _ = traces.shutdown_with_timeout(CLOSE);
+    }
+    Ok(served?)
 }
 
-async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
+async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), ServeError> {
     let Config {
         listen,
         public_url,
@@ -82,7 +120,11 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
         key,
         s3,
         tokens,
+        fleet,
         memory,
+        upkeep,
+        metrics: _,
+        traces: _,
         caches,
     } = config;
     let Tokens {
@@ -93,6 +135,9 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
     } = tokens;
     raise_file_limit();
     make_private_folder(&state_dir)?;
+    let _lock = FolderLock::take(&state_dir, LEAVING)
+        .await
+        .map_err(ServeError::Lock)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let told_to_stop = async {
@@ -103,22 +148,41 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
     };
     let mut told_to_stop = std::pin::pin!(told_to_stop);
 
+    let mut background = None;
     let gateway = gateway(verifier, outside, public_url, &caches);
     let server = Server::start(listen, router(gateway.clone()))
         .await
         .map_err(|source| ServeError::Bind { addr: listen, source })?;
+    let mut link = None;
+    let mut others = None;
+    if let Some(config) = fleet {
+        let joined = joining::join(&config, outside).map_err(ServeError::Link)?;
+        let doors = joined.fleet.doors(router(gateway.clone()));
+        let listening = Server::start_link(config.listen, doors, joined.tls.clone()).await;
+        link = Some(listening.map_err(|source| ServeError::BindLink {
+            addr: config.listen,
+            source,
+        })?);
+        gateway.join(joined.fleet.clone());
+        others = Some(joined.fleet.clone());
+        let files = joined.follow_files(path.to_owned());
+        let _following = background.insert(AbortOnDropHandle::new(tokio::spawn(files)));
+    }
     let depot_config = DepotConfig {
         s3,
-        state_dir,
+        state_dir: state_dir.clone(),
         key,
         memory: memory.0,
+        upkeep,
     };
     let opened = tokio::select! {
-        opened = open(depot_config, &caches, outside) => Some(opened?),
+        opened = open(depot_config, others, &caches, outside) => Some(opened?),
         () = &mut told_to_stop => None,
     };
     if let Some(depot) = opened {
         gateway.open(depot.clone());
+        depot.start_upkeep();
+        let _commands = control::listen(&state_dir, depot.clone());
         announce(server.addr());
         let deposed = tokio::select! {
             () = &mut told_to_stop => false,
@@ -130,6 +194,9 @@ async fn serve(config: Config, outside: &Outside) -> Result<(), ServeError> {
             warn!("requests were cut off after {GRACE:?}");
         }
         let _ = tokio::time::timeout(CLOSE, depot.close()).await;
+        if let Some(link) = link {
+            link.stop(Duration::ZERO).await;
+        }
         if deposed {
             return Err(ServeError::Deposed);
         }
@@ -150,7 +217,12 @@ fn gateway(
 }
 
 /// Opens the depot and brings declared caches to what is declared. While the bucket does not answer, tries again.
-async fn open(config: DepotConfig, caches: &[DeclaredCache], outside: &Outside) -> Result<Depot, ServeError> {
+async fn open(
+    config: DepotConfig,
+    fleet: Option<Fleet>,
+    caches: &[DeclaredCache],
+    outside: &Outside,
+) -> Result<Depot, ServeError> {
     let mut random = StdRng::from_seed(outside.seed);
     let mut pause = FIRST_PAUSE;
     let mut depot = None;
@@ -162,7 +234,17 @@ async fn open(config: DepotConfig, caches: &[DeclaredCache], outside: &Outside) 
                     clock: outside.clock.clone(),
                     seed: random.random(),
                 };
-                match Depot::open(config.clone(), effects).await {
+                let opened = match fleet.clone() {
+                    None => Depot::open(config.clone(), effects).await,
+                    Some(fleet) => Depot::open_in_fleet(config.clone(), fleet, effects).await,
+                };
+                match opened {
+                    Ok(opened) if fleet.is_some() => {
+                        // Clients can pull before there is a committer.
+                        let declaring = declare_by_and_by(opened.clone(), caches.to_vec(), random.random());
+                        tokio::spawn(declaring);
+                        return Ok(opened);
+                    }
                     Ok(opened) => {
                         depot = Some(opened);
                         continue;
@@ -194,7 +276,7 @@ fn announce(addr: SocketAddr) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn make_private_folder(path: &Path) -> Result<(), ServeError> {
+pub(super) fn make_private_folder(path: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

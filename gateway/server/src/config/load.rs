@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,7 +13,9 @@ use hayloft_store::object::s3::S3Config;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Config, DeclaredCache, Span, Tokens, file};
+use super::fleet::fleet;
+use super::{Config, DeclaredCache, Span, Tokens, file, upkeep};
+use crate::depot::Upkeep;
 
 /// The longest retention that clients can be told, in seconds (attic keeps it in 31 bits).
 const MAX_RETENTION: u32 = i32::MAX.unsigned_abs();
@@ -92,14 +95,18 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         key_file,
         s3,
         tokens,
+        link,
+        gateways,
+        committer,
+        epoch_floor,
         cache,
+        collect,
+        scrub,
+        metrics,
+        traces,
         caches,
     } = file;
-    let listen = listen.parse().map_err(|_| ConfigError::Value {
-        field: "listen".to_owned(),
-        given: listen.clone(),
-        allowed: "give an IP address and a port, such as 127.0.0.1:8080 or [::]:8080",
-    })?;
+    let listen = address("listen", &listen)?;
     if !state_dir.is_absolute() {
         return Err(ConfigError::Value {
             field: "stateDir".to_owned(),
@@ -121,8 +128,26 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         key,
         s3: bucket(s3)?,
         tokens: token_keys(tokens)?,
+        fleet: fleet(link, gateways, committer, epoch_floor)?,
         memory: cache.memory,
+        upkeep: Upkeep {
+            collect: upkeep::collect(collect)?,
+            scrub: upkeep::scrub(scrub)?,
+            disk: cache.disk.0,
+        },
+        metrics: metrics
+            .map(|m| address("metrics.listen", &m.listen))
+            .transpose()?,
+        traces: traces.map(|t| http_url("traces.otlp", &t.otlp)).transpose()?,
         caches: declared(caches)?,
+    })
+}
+
+fn address(field: &str, given: &str) -> Result<SocketAddr, ConfigError> {
+    given.parse().map_err(|_| ConfigError::Value {
+        field: field.to_owned(),
+        given: given.to_owned(),
+        allowed: "give an IP address and a port, such as 127.0.0.1:8080 or [::]:8080",
     })
 }
 
@@ -310,7 +335,7 @@ fn retention_of(field: String, given: &str) -> Result<u32, ConfigError> {
         })
 }
 
-fn parse<T: FromStr>(field: String, given: &str, allowed: &'static str) -> Result<T, ConfigError> {
+pub(super) fn parse<T: FromStr>(field: String, given: &str, allowed: &'static str) -> Result<T, ConfigError> {
     given.parse().map_err(|_| ConfigError::Value {
         field,
         given: given.to_owned(),

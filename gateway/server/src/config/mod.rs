@@ -1,9 +1,12 @@
 //! The gateway's configuration file, parsed once: what leaves this room is typed, checked and complete.
 
 mod file;
+mod fleet;
 mod load;
 mod quantity;
+mod upkeep;
 
+pub use fleet::FleetConfig;
 pub use load::{ConfigError, load};
 pub use quantity::{ByteSize, Span};
 
@@ -15,6 +18,8 @@ use hayloft_nixcache::{CacheName, StoreDir};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
 use url::Url;
+
+use crate::depot::Upkeep;
 
 /// Everything that the gateway is told.
 #[derive(Debug)]
@@ -31,8 +36,16 @@ pub struct Config {
     pub s3: S3Config,
     /// Tokens: how they are verified and made.
     pub tokens: Tokens,
+    /// The other gateways on the bucket; none: this one is alone.
+    pub fleet: Option<FleetConfig>,
     /// Bytes of stored frames that are kept in memory.
     pub memory: ByteSize,
+    /// What the gateway does by itself.
+    pub upkeep: Upkeep,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
+    /// The OpenTelemetry collector that traces are sent to, if they are.
+    pub traces: Option<Url>,
     /// Caches that this file declares.
     pub caches: Vec<DeclaredCache>,
 }

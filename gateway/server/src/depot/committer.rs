@@ -1,4 +1,5 @@
-//! The queue in front of the committer. Everything that becomes true goes through it.
+//! The queue in front of the committer. Everything that becomes true goes through it, and nobody who fills it need know
+//! whether the committer is this gateway or another.
 
 use hayloft_index::IndexError;
 use hayloft_store::commit::Refusal;
@@ -17,9 +18,18 @@ pub(super) enum CommitError {
     /// Another gateway orders now.
     #[error("another gateway has taken over writing to this bucket, and this one stops")]
     Deposed,
+    /// No gateway orders now, or it cannot be reached.
+    #[error("no gateway that orders changes can be reached now; try again")]
+    Vacant,
     /// The committer ended.
     #[error("the gateway is stopping")]
     Stopped,
+    /// Not all gateways of the bucket are known to read such a record.
+    #[error("a gateway of this bucket may be too old to read such a change; try again when all are renewed")]
+    NotReadable,
+    /// The committer, which is another gateway, said so.
+    #[error("{0}")]
+    Said(String),
     /// The index failed before anything was ordered.
     #[error("the index does not answer")]
     Index(#[source] IndexError),
@@ -32,7 +42,11 @@ pub(super) enum State {
     Leading,
     /// The bucket or the index has refused the same step for some time.
     Struggling,
-    /// Another gateway took over.
+    /// Another gateway orders; this one follows.
+    Following,
+    /// This one cannot follow the log, and says why in its own log.
+    Stuck,
+    /// Another gateway took over, and this one does not follow.
     Deposed,
 }
 
@@ -102,6 +116,11 @@ impl Committer {
     /// Whether it orders what comes.
     pub(super) fn is_leading(&self) -> bool {
         self.state() == State::Leading && !self.queue.is_closed()
+    }
+
+    /// Whether what comes is ordered, here or by another gateway, or will be as soon as one is found.
+    pub(super) fn is_well(&self) -> bool {
+        matches!(self.state(), State::Leading | State::Following) && !self.queue.is_closed()
     }
 }
 

@@ -47,6 +47,14 @@ pub enum OpenError {
     /// Another gateway took over while this one started.
     #[error("another gateway opened a newer epoch on this bucket; only one may write at a time")]
     Deposed,
+    /// What counts cannot be shown.
+    #[error("what counts cannot be shown")]
+    Show(#[source] BoxError),
+    /// The index holds what does not count.
+    #[error(
+        "the index holds records that do not count any more: restart the gateway, it makes the index again"
+    )]
+    Astray,
     /// A record names a key that this cluster key cannot open.
     #[error("the signing key of cache {cache} cannot be opened with this cluster key")]
     Sealed {

@@ -1,4 +1,4 @@
-//! Whether the depot can serve: its committer leads, and the bucket answered lately.
+//! Whether the depot can serve: it leads or follows, and the bucket answered lately.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Health {
     }
 
     pub(super) async fn well(&self) -> bool {
-        self.committer.is_leading() && self.bucket_answers().await
+        self.committer.is_well() && self.bucket_answers().await
     }
 
     async fn bucket_answers(&self) -> bool {

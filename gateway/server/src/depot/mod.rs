@@ -2,23 +2,46 @@
 
 mod backoff;
 mod caches;
+mod candidate;
+mod checkpoint;
+mod claim;
+mod collect;
 mod committer;
 mod error;
+mod fleet;
+mod follow;
+mod forward;
+mod fsck;
 mod health;
 mod ingest;
+mod narinfos;
 mod office;
+mod opening;
+mod pace;
 mod packer;
 mod random;
 mod read;
+mod role;
+mod save;
+mod scrub;
 mod succession;
 #[cfg(test)]
 mod tests;
 mod types;
+mod upkeep;
+mod uses;
 
+pub use collect::{
+    Amount, Bytes as ByteCount, CacheReport, CollectError, CollectReport, CollectSettings, Listener,
+    PackReport, Stage,
+};
 pub use error::{BoxError, DepotError, OpenError, ReadError, UploadError};
+pub use fleet::{Fleet, LinkFiles, LinkTls, Naming, PeerConfig, Rule, TlsError};
+pub use fsck::{FsckListener, FsckOptions, FsckReport};
+pub use scrub::{ScrubError, ScrubSettings};
 pub use succession::Rebuilt;
 pub use types::{
-    Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Uploaded,
+    Cache, CachePatch, Clock, DepotConfig, Effects, NarBody, NewCache, NewKey, PathEntry, Upkeep, Uploaded,
 };
 
 use std::collections::HashSet;
@@ -29,7 +52,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use hayloft_index::Index;
+use hayloft_index::{Index, StoredPath};
 use hayloft_nixcache::{CacheName, StorePathHash, UploadInfo};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::commit::Refusal;
@@ -42,14 +65,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::caches::Caches;
+use self::checkpoint::Writer;
+use self::collect::Collector;
 use self::committer::{CommitError, Committer, State};
 use self::health::Health;
 use self::ingest::Ingest;
-use self::office::Office;
+use self::narinfos::Narinfos;
+use self::opening::{Opened, Opening};
+use self::pace::Pace;
 use self::packer::Packer;
 use self::random::Random;
 use self::read::Reader;
-use self::succession::Upto;
+use self::scrub::Scrubber;
+use self::uses::Uses;
 
 const INDEX_FILE: &str = "index.sqlite";
 /// How long closing waits for what is in flight.
@@ -63,10 +91,16 @@ struct Inner {
     committer: Committer,
     ingest: Ingest,
     reader: Arc<Reader>,
+    narinfos: Narinfos,
+    uses: Arc<Uses>,
+    collector: Collector,
+    scrubber: Scrubber,
+    upkeep: Upkeep,
     health: Health,
     random: Arc<Random>,
     clock: Clock,
     stop: CancellationToken,
+    checkpoints: Writer,
     committing: Mutex<Option<JoinHandle<()>>>,
     _packing: AbortOnDropHandle<()>,
 }
@@ -84,15 +118,60 @@ impl Depot {
     /// When the bucket does not answer or cannot be followed, or another gateway took over meanwhile.
     pub async fn open(config: DepotConfig, effects: Effects) -> Result<Self, OpenError> {
         let store: SharedStore = Arc::new(S3Store::new(&config.s3));
-        Self::open_on(store, &config.state_dir, &config.key, config.memory, effects).await
+        Self::open_among(
+            store,
+            &config.state_dir,
+            &config.key,
+            config.memory,
+            config.upkeep,
+            None,
+            effects,
+        )
+        .await
+    }
+
+    /// Opens the depot of one of several gateways on a bucket: as the committer when it is named that, else as a follower.
+    /// Ready to serve when it returns.
+    ///
+    /// # Errors
+    /// When the bucket does not answer or cannot be followed.
+    pub async fn open_in_fleet(
+        config: DepotConfig,
+        fleet: Fleet,
+        effects: Effects,
+    ) -> Result<Self, OpenError> {
+        let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+        let DepotConfig {
+            state_dir,
+            key,
+            memory,
+            upkeep,
+            ..
+        } = config;
+        Self::open_among(store, &state_dir, &key, memory, upkeep, Some(fleet), effects).await
     }
 
     /// As [`Depot::open`], on any bucket.
+    #[cfg(test)]
     pub(crate) async fn open_on(
         store: SharedStore,
         state_dir: &Path,
         key: &ClusterKey,
         memory: u64,
+        upkeep: Upkeep,
+        effects: Effects,
+    ) -> Result<Self, OpenError> {
+        Self::open_among(store, state_dir, key, memory, upkeep, None, effects).await
+    }
+
+    /// As [`Depot::open_in_fleet`], on any bucket; without a fleet it is alone.
+    pub(crate) async fn open_among(
+        store: SharedStore,
+        state_dir: &Path,
+        key: &ClusterKey,
+        memory: u64,
+        upkeep: Upkeep,
+        fleet: Option<Fleet>,
         effects: Effects,
     ) -> Result<Self, OpenError> {
         let Effects { clock, seed } = effects;
@@ -100,24 +179,22 @@ impl Depot {
         let signer = key.log_signer().map_err(OpenError::Key)?;
         let caches = Arc::new(Caches::new(key.sealer().map_err(OpenError::Key)?));
         succession::make_state_dir(state_dir).await?;
-        succession::check_format(&store).await?;
-        let epoch = succession::claim(&store, &random).await?;
-        let index = Index::open(&state_dir.join(INDEX_FILE))
-            .await
-            .map_err(OpenError::Index)?;
-        let index = succession::follow(&store, &signer, index, Upto::Tail).await?;
-        let office = Office {
+        let stop = CancellationToken::new();
+        let opening = Opening {
             store: Arc::clone(&store),
-            index: index.clone(),
-            signer,
+            state_dir,
+            signer: Arc::new(signer),
             caches: Arc::clone(&caches),
             random: Arc::clone(&random),
+            fleet,
+            stop: stop.clone(),
         };
-        let term = succession::take_office(&office, epoch).await?;
-        caches.refresh(&index).await?;
-        tracing::info!(%epoch, caches = caches.all().len(), "the depot is open");
-        let stop = CancellationToken::new();
-        let (committer, committing) = office.start(term, stop.clone());
+        let Opened {
+            index,
+            committer,
+            task,
+            checkpoints,
+        } = Box::pin(opening.open()).await?;
         let packer = Packer::new(Arc::clone(&store), committer.clone(), Arc::clone(&random));
         let packing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&packer).run()));
         let ingest = Ingest::new(
@@ -126,8 +203,26 @@ impl Depot {
             packer,
             committer.clone(),
             Arc::clone(&clock),
+            Arc::clone(&store),
         );
         let reader = Reader::new(index.clone(), Arc::clone(&store), committer.clone(), memory);
+        let uses = Arc::new(Uses::new(Arc::clone(&clock)));
+        let collector = Collector {
+            index: index.clone(),
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            uses: Arc::clone(&uses),
+            random: Arc::clone(&random),
+            clock: Arc::clone(&clock),
+            settings: upkeep.collect,
+            pace: Pace::new(upkeep.collect.max_rate),
+            under_way: Mutex::default(),
+        };
+        let scrubber = Scrubber {
+            index: index.clone(),
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+        };
         let inner = Inner {
             index,
             caches,
@@ -135,10 +230,16 @@ impl Depot {
             committer,
             ingest,
             reader,
+            narinfos: Narinfos::new(),
+            uses,
+            collector,
+            scrubber,
+            upkeep,
             random,
             clock,
             stop,
-            committing: Mutex::new(Some(committing)),
+            committing: Mutex::new(Some(task)),
+            checkpoints,
             _packing: packing,
         };
         Ok(Self {
@@ -157,6 +258,16 @@ impl Depot {
             }
         }
         self.inner.index.close().await;
+    }
+
+    /// Writes a checkpoint of the index to the bucket, so that a gateway without one need not apply the whole log. The
+    /// committer does so by itself now and then.
+    ///
+    /// # Errors
+    /// When the bucket does not take it, or there is no room for a snapshot in the state folder.
+    pub async fn write_checkpoint(&self) -> Result<(), BoxError> {
+        self.inner.checkpoints.write().await?;
+        Ok(())
     }
 
     /// Whether it can serve and take uploads: not deposed, and the bucket answered lately.
@@ -233,29 +344,35 @@ impl Depot {
         cache: &CacheName,
         hash: &StorePathHash,
     ) -> Result<Option<PathEntry>, DepotError> {
-        let found = self
-            .inner
-            .index
-            .path(cache, hash)
-            .await
-            .map_err(DepotError::Index)?;
-        Ok(found
-            .filter(|path| !path.damaged && !path.removed)
-            .map(|path| PathEntry {
-                cache: cache.clone(),
-                hash: *hash,
-                store_path: path.path,
-                nar_hash: path.nar_hash,
-                nar_size: path.nar_size,
-                references: path.references,
-                deriver: path.deriver,
-                ca: path.ca,
-                sigs: path.sigs,
-                file_size: path.file_size,
-                etag: path.etag.to_hex(),
-                created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
-                created_by: path.created_by,
-            }))
+        let found = self.stored(cache, hash).await?;
+        Ok(found.map(|path| PathEntry::new(cache.clone(), *hash, &path)))
+    }
+
+    /// The narinfo of a path, signed with the cache's key of now; none when it is not there or is known to be damaged.
+    ///
+    /// # Errors
+    /// When the index fails, or the key cannot sign.
+    pub async fn narinfo(&self, cache: &Cache, hash: &StorePathHash) -> Result<Option<Bytes>, DepotError> {
+        let Some(path) = self.stored(&cache.name, hash).await? else {
+            return Ok(None);
+        };
+        let narinfo = self.inner.narinfos.of(cache, hash, path);
+        narinfo
+            .map(Some)
+            .map_err(|error| DepotError::Unavailable(error.to_string()))
+    }
+
+    async fn stored(
+        &self,
+        cache: &CacheName,
+        hash: &StorePathHash,
+    ) -> Result<Option<Arc<StoredPath>>, DepotError> {
+        let found = self.inner.index.whole_path(cache, hash).await;
+        let found = found.map_err(DepotError::Index)?;
+        if found.is_some() {
+            self.inner.uses.used(cache, [hash]);
+        }
+        Ok(found)
     }
 
     /// Those of `hashes` that the cache does not hold, each once, in their order.
@@ -273,6 +390,8 @@ impl Depot {
             .present(cache, hashes)
             .await
             .map_err(DepotError::Index)?;
+        // Whoever is told that a path is here counts on it.
+        self.inner.uses.used(cache, &seen);
         Ok(hashes.iter().copied().filter(|hash| seen.insert(*hash)).collect())
     }
 
@@ -323,9 +442,13 @@ impl Depot {
             Ok(Err(CommitError::Refused(Refusal::NoSuchCache(name)))) => Err(DepotError::NoSuchCache(name)),
             Ok(Err(CommitError::Refused(refusal))) => Err(DepotError::Invalid(refusal.to_string())),
             Ok(Err(CommitError::Index(error))) => Err(DepotError::Index(error)),
-            Ok(Err(error @ (CommitError::Deposed | CommitError::Stopped))) => {
-                Err(DepotError::Unavailable(error.to_string()))
-            }
+            Ok(Err(CommitError::Said(reason))) => Err(DepotError::Invalid(reason)),
+            Ok(Err(
+                error @ (CommitError::Deposed
+                | CommitError::Vacant
+                | CommitError::Stopped
+                | CommitError::NotReadable),
+            )) => Err(DepotError::Unavailable(error.to_string())),
             Err(_) => Err(DepotError::Unavailable(
                 "the bucket did not take the change in time; it may still come true".to_owned(),
             )),

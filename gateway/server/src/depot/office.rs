@@ -1,4 +1,4 @@
-//! The committer's task: the I/O around [`Term`].
+//! Being the committer: the I/O around [`Term`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,17 @@ use hayloft_store::cluster_key::LogSigner;
 use hayloft_store::commit::{Admission, Input, Step, Term};
 use hayloft_store::key::{EpochId, ObjectKey, Position};
 use hayloft_store::log::record::Record;
-use hayloft_store::object::{ObjectError, SharedStore, list_all};
+use hayloft_store::object::SharedStore;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::caches::Caches;
-use super::committer::{CommitError, Committer, QUEUE, Request, State};
-use super::error::sentence;
+use super::claim::{forget_claims, highest_epoch, look};
+use super::committer::{CommitError, Request, State};
+use super::error::{BoxError, sentence};
+use super::fleet::{Fleet, Outbound, Seat};
 use super::random::Random;
 
 /// How long a group waits for company.
@@ -30,68 +32,124 @@ const GROUP_REQUESTS: usize = 512;
 const IDLE_LOOK: Duration = Duration::from_secs(15);
 /// How long such a look may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(8);
+/// How long the last object of the log stays without another behind it, when a gateway may not have heard that it counts.
+const SEAL: Duration = Duration::from_millis(250);
 
-/// What the task works with.
+/// What the committer and followers work with.
 pub(super) struct Office {
     pub(super) store: SharedStore,
     pub(super) index: Index,
-    pub(super) signer: LogSigner,
+    pub(super) signer: Arc<LogSigner>,
     pub(super) caches: Arc<Caches>,
     pub(super) random: Arc<Random>,
 }
 
-impl Office {
-    /// Starts the task for a term whose opening counts. It ends when `stop` is cancelled and the queue is empty.
-    pub(super) fn start(
-        self,
-        term: Term,
-        stop: CancellationToken,
-    ) -> (Committer, tokio::task::JoinHandle<()>) {
-        let (queue, requests) = mpsc::channel(QUEUE);
-        let (state, watched) = watch::channel(State::Leading);
-        let task = tokio::spawn(self.run(term, requests, state, stop));
-        (Committer::new(queue, watched), task)
-    }
+/// A group that counts.
+pub(super) struct Counted {
+    pub(super) records: Vec<Record>,
+    pub(super) position: Position,
+    /// The log object.
+    pub(super) bytes: Bytes,
+}
 
-    async fn run(
-        self,
+/// How a term ended.
+pub(super) enum Ended {
+    /// The gateway stops, and the queue is empty.
+    Stopped,
+    /// A newer epoch was claimed. What was in flight was not acknowledged here.
+    Deposed { newer: EpochId, in_flight: Vec<Request> },
+}
+
+/// What wakes a committer.
+enum Event {
+    Carried,
+    Request(Option<Request>),
+    Newer(EpochId),
+    Looked,
+    Seal,
+}
+
+impl Office {
+    /// Orders what comes until the term ends or `stop` is cancelled and the queue is empty.
+    pub(super) async fn lead(
+        &self,
         mut term: Term,
-        mut requests: mpsc::Receiver<Request>,
-        state: watch::Sender<State>,
-        stop: CancellationToken,
-    ) {
+        requests: &mut mpsc::Receiver<Request>,
+        mut carried: Vec<Request>,
+        state: &watch::Sender<State>,
+        stop: &CancellationToken,
+        fleet: Option<&Fleet>,
+    ) -> Ended {
+        state.send_replace(State::Leading);
+        let epoch = term.epoch();
+        let outbound = fleet.map(|fleet| {
+            fleet.sit(Seat::Leading { epoch });
+            fleet.reach(term.position());
+            Outbound::start(fleet, epoch)
+        });
+        let mut forgetting = std::pin::pin!(futures::FutureExt::fuse(forget_claims(&self.store, epoch)));
         let mut next_look = self.next_look();
+        let mut seal_at = outbound.is_some().then(|| Instant::now() + SEAL);
         loop {
-            let first = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                first = requests.recv() => first,
+                // What was on its way to another committer comes first.
+                () = std::future::ready(()), if !carried.is_empty() => Event::Carried,
+                first = requests.recv() => Event::Request(first),
                 // A request comes first: it brings a look of its own.
-                newer = self.idle_look(next_look, term.epoch()) => {
-                    next_look = self.next_look();
-                    if let Some(newer) = newer
-                        && let Step::Stop { newer } = term.step(Input::Looked(newer))
-                    {
-                        return depose(newer, &state, Vec::new(), requests).await;
-                    }
-                    continue;
-                }
+                newer = self.idle_look(next_look, epoch, fleet) => newer.map_or(Event::Looked, Event::Newer),
+                () = sleep_until(seal_at) => Event::Seal,
                 () = stop.cancelled() => {
                     // What is queued by now is still ordered.
                     requests.close();
-                    requests.recv().await
+                    Event::Request(requests.recv().await)
+                }
+                () = &mut forgetting => continue,
+            };
+            let (step, admitted) = match event {
+                Event::Request(None) => return Ended::Stopped,
+                Event::Carried | Event::Request(Some(_)) => {
+                    let group = match event {
+                        Event::Request(Some(first)) => gather(first, requests).await,
+                        _ => std::mem::take(&mut carried),
+                    };
+                    let admitted = self.admit(group, fleet).await;
+                    if admitted.is_empty() {
+                        continue;
+                    }
+                    let records = admitted
+                        .iter()
+                        .flat_map(|request| request.records.clone())
+                        .collect();
+                    (term.propose(records, &self.signer), admitted)
+                }
+                Event::Newer(newer) => {
+                    next_look = self.next_look();
+                    match term.step(Input::Looked(newer)) {
+                        Step::Stop { newer } => {
+                            return Ended::Deposed {
+                                newer,
+                                in_flight: Vec::new(),
+                            };
+                        }
+                        _ => continue,
+                    }
+                }
+                Event::Looked => {
+                    next_look = self.next_look();
+                    continue;
+                }
+                Event::Seal => {
+                    seal_at = None;
+                    match &outbound {
+                        Some(outbound) if !outbound.all_know(term.position()) => {
+                            (term.seal(&self.signer), Vec::new())
+                        }
+                        _ => continue,
+                    }
                 }
             };
-            let Some(first) = first else { return };
-            let group = gather(first, &mut requests).await;
-            let admitted = self.admit(group).await;
-            if admitted.is_empty() {
-                continue;
-            }
-            let records: Vec<Record> = admitted
-                .iter()
-                .flat_map(|request| request.records.clone())
-                .collect();
-            let step = match term.propose(records, &self.signer) {
+            let step = match step {
                 Ok(step) => step,
                 Err(error) => {
                     // Nothing was written: only these requests fail.
@@ -100,15 +158,51 @@ impl Office {
                     continue;
                 }
             };
-            match self.drive(&mut term, step, &state).await {
-                Ok(()) => {
+            match self.drive(&mut term, step, state).await {
+                Ok(counted) => {
                     next_look = self.next_look();
+                    if let Some(counted) = counted {
+                        self.count(counted, state, fleet, outbound.as_ref()).await;
+                    }
+                    if !admitted.is_empty() && outbound.is_some() {
+                        seal_at = Some(Instant::now() + SEAL);
+                    }
                     for request in admitted {
                         let _ = request.answer.send(Ok(()));
                     }
                 }
-                Err(newer) => return depose(newer, &state, admitted, requests).await,
+                Err(newer) => {
+                    return Ended::Deposed {
+                        newer,
+                        in_flight: admitted,
+                    };
+                }
             }
+        }
+    }
+
+    /// Shows what counts, here and to the other gateways that can be reached.
+    async fn count(
+        &self,
+        counted: Counted,
+        state: &watch::Sender<State>,
+        fleet: Option<&Fleet>,
+        outbound: Option<&Outbound>,
+    ) {
+        let Counted {
+            records,
+            position,
+            bytes,
+        } = counted;
+        let here = self.show(&records, position, state);
+        let there = async {
+            if let Some(outbound) = outbound {
+                outbound.spread(position, bytes).await;
+            }
+        };
+        tokio::join!(here, there);
+        if let Some(fleet) = fleet {
+            fleet.reach(Some(position));
         }
     }
 
@@ -116,10 +210,19 @@ impl Office {
         Instant::now() + IDLE_LOOK.mul_f64(self.random.jitter())
     }
 
-    /// Looks, at that time, for an epoch above this one. One that is found ends the term, whoever opened it and
-    /// however far that one came.
-    async fn idle_look(&self, at: Instant, epoch: EpochId) -> Option<EpochId> {
-        tokio::time::sleep_until(at).await;
+    /// Looks, at that time or when another gateway speaks of one, for an epoch above this one. One that is found ends the
+    /// term, whoever claimed it and however far that one came.
+    async fn idle_look(&self, at: Instant, epoch: EpochId, fleet: Option<&Fleet>) -> Option<EpochId> {
+        let hearsay = async {
+            match fleet {
+                Some(fleet) => fleet.hears_of_newer(epoch).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(at) => {}
+            () = hearsay => {}
+        }
         match timeout(LOOK_PATIENCE, highest_epoch(&self.store, Some(epoch))).await {
             Ok(Ok(newer)) => newer,
             Ok(Err(error)) => {
@@ -131,15 +234,23 @@ impl Office {
     }
 
     /// Checks each request against the index and what comes before it in the group.
-    async fn admit(&self, group: Vec<Request>) -> Vec<Request> {
+    async fn admit(&self, group: Vec<Request>, fleet: Option<&Fleet>) -> Vec<Request> {
         let mut admission = Admission::default();
         let mut admitted = Vec::with_capacity(group.len());
         for request in group {
-            let verdict = match self.index.facts(&request.records).await {
-                Ok(facts) => admission
-                    .admit(&request.records, &facts)
-                    .map_err(CommitError::Refused),
-                Err(error) => Err(CommitError::Index(error)),
+            let readable = fleet.is_none_or(|fleet| {
+                let format = request.records.iter().map(Record::since).max();
+                format.is_none_or(|format| format <= fleet.log_format())
+            });
+            let verdict = if !readable {
+                Err(CommitError::NotReadable)
+            } else {
+                match self.index.facts(&request.records).await {
+                    Ok(facts) => admission
+                        .admit(&request.records, &facts)
+                        .map_err(CommitError::Refused),
+                    Err(error) => Err(CommitError::Index(error)),
+                }
             };
             match verdict {
                 Ok(()) => admitted.push(request),
@@ -151,7 +262,7 @@ impl Office {
         admitted
     }
 
-    /// Does what the term asks for until the group counts and is applied.
+    /// Does what the term asks for until the group counts; none: nothing was in flight.
     ///
     /// # Errors
     /// With the newer epoch when this one is over.
@@ -160,13 +271,15 @@ impl Office {
         term: &mut Term,
         mut step: Step,
         state: &watch::Sender<State>,
-    ) -> Result<(), EpochId> {
+    ) -> Result<Option<Counted>, EpochId> {
         let mut backoff = Backoff::default();
+        let mut written = Bytes::new();
         loop {
             let failed: Result<(), String> = match step {
                 Step::Write { place, bytes } => {
                     let key = ObjectKey::Log(place).to_string();
-                    let put = self.store.put(&key, Bytes::from(bytes)).await;
+                    written = Bytes::from(bytes);
+                    let put = self.store.put(&key, written.clone()).await;
                     let input = if put.is_ok() {
                         Input::Written
                     } else {
@@ -175,9 +288,9 @@ impl Office {
                     step = term.step(input);
                     put.map_err(|error| sentence(&error))
                 }
-                Step::Look => match highest_epoch(&self.store, Some(term.epoch())).await {
-                    Ok(newer) => {
-                        step = term.step(Input::Looked(newer.unwrap_or(term.epoch())));
+                Step::Look => match look(&self.store, term.epoch()).await {
+                    Ok(highest) => {
+                        step = term.step(Input::Looked(highest));
                         Ok(())
                     }
                     Err(error) => {
@@ -185,18 +298,15 @@ impl Office {
                         Err(sentence(&error))
                     }
                 },
-                Step::Show { records, position } => match self.show(&records, position).await {
-                    Ok(()) => {
-                        state.send_replace(State::Leading);
-                        return Ok(());
-                    }
-                    Err(error) => {
-                        // It counts: it must be applied before anything else may happen.
-                        step = Step::Show { records, position };
-                        Err(sentence(&*error))
-                    }
-                },
-                Step::Rest => return Ok(()),
+                Step::Show { records, position } => {
+                    state.send_replace(State::Leading);
+                    return Ok(Some(Counted {
+                        records,
+                        position,
+                        bytes: written,
+                    }));
+                }
+                Step::Rest => return Ok(None),
                 Step::Stop { newer } => return Err(newer),
             };
             if let Err(error) = failed {
@@ -207,7 +317,19 @@ impl Office {
         }
     }
 
-    async fn show(&self, records: &[Record], position: Position) -> Result<(), super::error::BoxError> {
+    /// Applies a group that counts. It must be applied before anything else may happen, so it is tried until it is.
+    pub(super) async fn show(&self, records: &[Record], position: Position, state: &watch::Sender<State>) {
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.try_show(records, position).await {
+            tracing::warn!(error = sentence(&*error), "what counts cannot be shown yet");
+            let was = state.send_replace(State::Struggling);
+            backoff.pause(&self.random).await;
+            state.send_replace(was);
+        }
+    }
+
+    /// Applies a group that counts.
+    pub(super) async fn try_show(&self, records: &[Record], position: Position) -> Result<(), BoxError> {
         self.index.apply(records, position).await?;
         let touches_caches = records.iter().any(|record| {
             matches!(
@@ -222,30 +344,22 @@ impl Office {
     }
 }
 
-/// Ends the term: what is in flight and whatever waits is refused. Whoever is refused sees the term ended.
-async fn depose(
-    newer: EpochId,
-    state: &watch::Sender<State>,
-    in_flight: Vec<Request>,
-    mut requests: mpsc::Receiver<Request>,
-) {
-    tracing::error!(%newer, "deposed: another gateway has taken over writing to this bucket");
-    let _ = state.send(State::Deposed);
-    answer(in_flight, || CommitError::Deposed);
-    requests.close();
-    while let Some(request) = requests.recv().await {
-        let _ = request.answer.send(Err(CommitError::Deposed));
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
-fn answer(requests: Vec<Request>, error: impl Fn() -> CommitError) {
+/// Refuses requests.
+pub(super) fn answer(requests: Vec<Request>, error: impl Fn() -> CommitError) {
     for request in requests {
         let _ = request.answer.send(Err(error()));
     }
 }
 
 /// Waits a little for others to join the first request.
-async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+pub(super) async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     let deadline = Instant::now() + GATHER;
     let mut bytes = first.bytes;
     let mut group = vec![first];
@@ -259,21 +373,4 @@ async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<R
         }
     }
     group
-}
-
-/// The highest epoch that anybody claims, of those above `above`.
-pub(super) async fn highest_epoch(
-    store: &SharedStore,
-    above: Option<EpochId>,
-) -> Result<Option<EpochId>, ObjectError> {
-    // Keys sort as epochs do.
-    let after = above.map(|epoch| ObjectKey::Epoch(epoch).to_string());
-    let keys = list_all(store.as_ref(), ObjectKey::EPOCHS, after.as_deref()).await?;
-    Ok(keys
-        .iter()
-        .filter_map(|key| match ObjectKey::parse(key) {
-            Some(ObjectKey::Epoch(epoch)) => Some(epoch),
-            _ => None,
-        })
-        .max())
 }

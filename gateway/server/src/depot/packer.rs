@@ -21,6 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::backoff::Backoff;
 use super::committer::{Committer, Pending};
 use super::random::Random;
+use crate::metrics::{names, stage};
 
 /// PUTs in flight; more were measured to change nothing.
 const PUTS: usize = 3;
@@ -264,7 +265,7 @@ impl Packer {
         let key = ObjectKey::Pack(name).to_string();
         let mut backoff = Backoff::default();
         let mut tries = 1;
-        while let Err(error) = self.store.put(&key, bytes.clone()).await {
+        while let Err(error) = stage("put", self.store.put(&key, bytes.clone())).await {
             let hopeless = matches!(error, ObjectError::Refused { .. });
             if tries == TRIES || hopeless {
                 return Err(format!(
@@ -275,6 +276,7 @@ impl Packer {
             tries += 1;
             backoff.pause(&self.random).await;
         }
+        metrics::counter!(names::STORED_BYTES).increment(bytes.len() as u64);
         self.committer
             .submit(vec![Record::PackAdded(record)])
             .await

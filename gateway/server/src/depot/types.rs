@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use hayloft_index::StoredPath;
 use hayloft_nixcache::{CacheName, KeyPair, NarHash, PublicKey, StorePath, StorePathHash};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
 
+use super::collect::CollectSettings;
 use super::error::ReadError;
+use super::scrub::ScrubSettings;
 
 /// Tells the time. Comes in from `main`.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -41,6 +44,19 @@ pub struct DepotConfig {
     pub key: ClusterKey,
     /// Bytes of frames kept in memory for reading again.
     pub memory: u64,
+    /// What it does by itself.
+    pub upkeep: Upkeep,
+}
+
+/// What the depot does by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// How what nobody needs is collected.
+    pub collect: CollectSettings,
+    /// How what is stored is looked through for damage.
+    pub scrub: ScrubSettings,
+    /// Bytes of frames kept on disk below the state folder; 0: none.
+    pub disk: u64,
 }
 
 /// A cache, with the secret it signs with.
@@ -140,6 +156,26 @@ pub struct PathEntry {
     pub created_at: jiff::Timestamp,
     /// The subject of the token that pushed it.
     pub created_by: Option<String>,
+}
+
+impl PathEntry {
+    pub(super) fn new(cache: CacheName, hash: StorePathHash, path: &StoredPath) -> Self {
+        Self {
+            cache,
+            hash,
+            store_path: path.path.clone(),
+            nar_hash: path.nar_hash,
+            nar_size: path.nar_size,
+            references: path.references.clone(),
+            deriver: path.deriver.clone(),
+            ca: path.ca.clone(),
+            sigs: path.sigs.clone(),
+            file_size: path.file_size,
+            etag: path.etag.to_hex(),
+            created_at: jiff::Timestamp::from_millisecond(path.created_at).unwrap_or_default(),
+            created_by: path.created_by.clone(),
+        }
+    }
 }
 
 /// What became of an upload.

@@ -1,6 +1,7 @@
 //! What lies around every endpoint: a line in the log, panics caught, and bodies that are not read to their end.
 
 mod linger;
+mod watch;
 
 use std::any::Any;
 use std::time::Instant;
@@ -40,7 +41,7 @@ async fn log(request: Request<Body>, next: Next) -> Response {
     let begin = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    let response = watch::request(request, next).await;
     let status = response.status().as_u16();
     let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     if path == "/healthz" {

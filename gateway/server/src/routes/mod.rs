@@ -9,10 +9,12 @@ mod nar;
 mod narinfo;
 mod nix_cache_info;
 mod root;
+mod stand_in;
 mod upload_path;
 mod visibility;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 use crate::error::Refusal;
@@ -39,6 +41,7 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/_api/v1/upload-path", put(upload_path::put))
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .layer(from_fn_with_state(gateway.clone(), stand_in::answer))
         .with_state(gateway);
     layers::around(endpoints)
 }

@@ -13,13 +13,18 @@ use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use idle::IdleTimeout;
+
+use crate::depot::LinkTls;
 
 /// The most connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -28,6 +33,8 @@ const MAX_CONNECTIONS: usize = 4096;
 const HEADERS: Duration = Duration::from_secs(150);
 /// How long a connection may lie still in both directions. Nix gives up after 300 seconds, too.
 const STILL: Duration = Duration::from_secs(330);
+/// How long a gateway may take to show who it is.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long to wait after a connection could not be accepted, for want of file descriptors mostly.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -45,11 +52,23 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(addr: SocketAddr, router: Router) -> io::Result<Self> {
+        Self::start_with(addr, router, None).await
+    }
+
+    /// As [`Server::start`], for other gateways: both sides show certificates.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_link(addr: SocketAddr, router: Router, tls: LinkTls) -> io::Result<Self> {
+        Self::start_with(addr, router, Some(tls)).await
+    }
+
+    async fn start_with(addr: SocketAddr, router: Router, tls: Option<LinkTls>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let (stop, stopping) = watch::channel(false);
         let connections = TaskTracker::new();
-        connections.spawn(accept(listener, router, stopping, connections.clone()));
+        connections.spawn(accept(listener, router, tls, stopping, connections.clone()));
         Ok(Self {
             addr,
             stop,
@@ -74,6 +93,7 @@ impl Server {
 async fn accept(
     listener: TcpListener,
     router: Router,
+    tls: Option<LinkTls>,
     mut stopping: watch::Receiver<bool>,
     connections: TaskTracker,
 ) {
@@ -90,10 +110,17 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
+                // Answers are small or stream in large pieces; waiting to fill packets only adds delay.
+                let _ = stream.set_nodelay(true);
                 let (router, stopping) = (router.clone(), stopping.clone());
+                // The certificate of now.
+                let tls = tls.as_ref().map(LinkTls::server);
                 connections.spawn(async move {
                     let _place = place;
-                    connection(stream, router, stopping).await;
+                    match tls {
+                        None => connection(stream, router, stopping).await,
+                        Some(tls) => link(tls, stream, router, stopping).await,
+                    }
                 });
             }
             Err(error) => {
@@ -104,9 +131,19 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
-    // Answers are small or stream in large pieces; waiting to fill packets only adds delay.
-    let _ = stream.set_nodelay(true);
+/// A connection of another gateway, once it has shown who it is.
+async fn link(tls: Arc<ServerConfig>, stream: TcpStream, router: Router, stopping: watch::Receiver<bool>) {
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, router, stopping).await,
+        Ok(Err(error)) => warn!(%error, "somebody who is no gateway of this bucket tried the link"),
+        Err(_) => debug!("a handshake on the link took too long"),
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()

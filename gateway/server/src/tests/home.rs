@@ -77,6 +77,7 @@ impl Home {
             dir.path(),
             &ClusterKey::from_random([7; 32]),
             16 << 20,
+            crate::depot::Upkeep::default(),
             Effects {
                 clock: Arc::clone(&clock),
                 seed: [3; 32],

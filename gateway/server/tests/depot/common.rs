@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hayloft_garage_fixture::{BUCKET, Garage, REGION};
 use hayloft_nixcache::{CacheName, NarHash, StorePathHash, UploadInfo};
 use hayloft_server::depot::{
-    BoxError, Depot, DepotConfig, Effects, NewCache, ReadError, UploadError, Uploaded,
+    BoxError, Depot, DepotConfig, Effects, NewCache, ReadError, Upkeep, UploadError, Uploaded,
 };
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
@@ -45,6 +45,7 @@ impl World {
             state_dir: self.dir.path().join(folder),
             key: ClusterKey::from_random([3; 32]),
             memory: 16 * 1024 * 1024,
+            upkeep: Upkeep::default(),
         }
     }
 

@@ -123,7 +123,7 @@ async fn a_listing_at_one_host_shows_what_was_written_at_another() {
         S3Store::new(&config)
     };
     let (writer, readers) = (at(0), [at(1), at(2)]);
-    let (mut puts, mut lists) = (Duration::ZERO, Duration::ZERO);
+    let (mut puts, mut lists, mut gets) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     for n in 0..40 {
         let key = format!("epoch/{n:016x}-0000000000000001");
         let start = Instant::now();
@@ -135,8 +135,19 @@ async fn a_listing_at_one_host_shows_what_was_written_at_another() {
             assert_eq!(keys.last(), Some(&key));
         }
         lists += start.elapsed();
+        let start = Instant::now();
+        for reader in &readers {
+            let missing = reader.get(&format!("ended/{n:016x}-0000000000000001")).await;
+            assert!(missing.is_err_and(|error| error.is_not_found()));
+        }
+        gets += start.elapsed();
     }
-    println!("a small write takes {:?}, a listing {:?}", puts / 40, lists / 80);
+    println!(
+        "a small write takes {:?}, a listing {:?}, a read of what is not there {:?}",
+        puts / 40,
+        lists / 80,
+        gets / 80
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use hayloft_nixcache::{CacheName, StorePathHash};
 
 use crate::Digest;
+use crate::key::PackName;
 use crate::log::record::{PathRecord, Record};
 use crate::manifest::{Manifest, ManifestError};
 
@@ -17,6 +18,32 @@ pub struct Facts {
     pub frames: HashSet<Digest>,
     /// NAR hashes that the cache knows for the paths that the request names, removed or not.
     pub nar_hashes: BTreeMap<(CacheName, StorePathHash), [u8; 32]>,
+    /// Of the packs that the request names: those that are registered, and those that are condemned.
+    pub packs: BTreeMap<PackName, PackState>,
+    /// What the packs hold that the request condemns; nothing for one that is not registered.
+    pub condemning: BTreeMap<PackName, Vec<HeldFrame>>,
+    /// Since whoever collects has looked last, something came that may need what the request collects.
+    pub unseen: bool,
+}
+
+/// What the log says of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackState {
+    /// Its frames are known.
+    Registered,
+    /// It is condemned, for ever.
+    Condemned,
+}
+
+/// A frame of a pack that is to be condemned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFrame {
+    /// The frame.
+    pub frame: Digest,
+    /// Other registered packs that hold it and are not condemned.
+    pub elsewhere: Vec<PackName>,
+    /// A path that is there needs it.
+    pub needed: bool,
 }
 
 /// Why something is not ordered.
@@ -48,6 +75,15 @@ pub enum Refusal {
         /// By the record.
         nar: u64,
     },
+    /// The pack is condemned, and that is for ever.
+    #[error("pack {0} was given up before its record came; what it held must be stored again")]
+    PackCondemned(PackName),
+    /// A path needs what would be condemned.
+    #[error("pack {0} holds what a path needs and no other pack has")]
+    PackNeeded(PackName),
+    /// Something came in between; whoever asked looks again and then asks again.
+    #[error("something came in between; look again, then ask again")]
+    Again,
     /// Openings are made by the committer itself.
     #[error("an epoch's opening cannot be asked for")]
     Opening,
@@ -59,6 +95,18 @@ pub struct Admission {
     caches: BTreeMap<CacheName, bool>,
     frames: HashSet<Digest>,
     nar_hashes: BTreeMap<(CacheName, StorePathHash), [u8; 32]>,
+    /// Packs that came with the group.
+    added: BTreeSet<PackName>,
+    /// Packs that the group condemns.
+    condemned: BTreeSet<PackName>,
+    /// Frames that no pack holds any more but for the group's own.
+    gone: HashSet<Digest>,
+    /// Frames that paths of the group need.
+    needed: HashSet<Digest>,
+    /// Paths or pins came with the group.
+    grown: bool,
+    /// The group notes damage.
+    damaged: bool,
 }
 
 impl Admission {
@@ -82,20 +130,100 @@ impl Admission {
                     self.need_cache(&next, facts, name)?;
                     next.caches.push((name.clone(), false));
                 }
-                Record::PackAdded(pack) => next.frames.extend(pack.frames.iter().map(|f| f.frame)),
+                Record::PackAdded(pack) => match self.state_of(facts, pack.name) {
+                    Some(PackState::Condemned) => return Err(Refusal::PackCondemned(pack.name)),
+                    // Said twice, by one who did not hear the answer.
+                    Some(PackState::Registered) => {}
+                    None => {
+                        next.added.push(pack.name);
+                        next.frames.extend(pack.frames.iter().map(|f| f.frame));
+                    }
+                },
                 Record::PathAdded(path) => {
                     self.need_cache(&next, facts, &path.cache)?;
                     let at = (path.cache.clone(), path.path.hash());
-                    self.check_path(&next, facts, path, &at)?;
+                    self.check_path(&mut next, facts, path, &at)?;
                     next.nar_hashes.push((at, path.nar_hash));
+                    next.grown = true;
                 }
-                Record::PathRemoved { cache, .. } => self.need_cache(&next, facts, cache)?,
-                Record::Damaged(_) => {}
+                Record::Pinned { cache, .. } => {
+                    self.need_cache(&next, facts, cache)?;
+                    next.grown = true;
+                }
+                Record::PathRemoved { cache, .. }
+                | Record::PathsUsed { cache, .. }
+                | Record::Unpinned { cache, .. }
+                | Record::NarHashConflict { cache, .. }
+                | Record::CacheLimited { name: cache, .. } => self.need_cache(&next, facts, cache)?,
+                Record::PathsCollected { cache, .. } => {
+                    self.need_cache(&next, facts, cache)?;
+                    if facts.unseen || self.grown || next.grown {
+                        return Err(Refusal::Again);
+                    }
+                }
+                Record::PacksCondemned(packs) => self.check_condemned(&mut next, facts, packs)?,
+                Record::PacksDeleted(_) => {}
+                Record::Damaged(_) => next.damaged = true,
             }
         }
-        self.caches.extend(next.caches);
-        self.frames.extend(next.frames);
-        self.nar_hashes.extend(next.nar_hashes);
+        let Changes {
+            caches,
+            frames,
+            nar_hashes,
+            added,
+            condemned,
+            gone,
+            needed,
+            grown,
+            damaged,
+        } = next;
+        self.caches.extend(caches);
+        self.frames.extend(frames);
+        self.nar_hashes.extend(nar_hashes);
+        self.added.extend(added);
+        self.condemned.extend(condemned);
+        self.gone.extend(gone);
+        self.needed.extend(needed);
+        self.grown |= grown;
+        self.damaged |= damaged;
+        Ok(())
+    }
+
+    fn state_of(&self, facts: &Facts, pack: PackName) -> Option<PackState> {
+        if self.condemned.contains(&pack) {
+            Some(PackState::Condemned)
+        } else if self.added.contains(&pack) {
+            Some(PackState::Registered)
+        } else {
+            facts.packs.get(&pack).copied()
+        }
+    }
+
+    /// No path may lose a frame. Who needs the frames of a pack is known through the packs that hold them, as of
+    /// before the group; so packs are condemned once in a group, and not behind damage that it notes.
+    fn check_condemned(&self, next: &mut Changes, facts: &Facts, packs: &[PackName]) -> Result<(), Refusal> {
+        if !self.condemned.is_empty() || self.damaged || !next.condemned.is_empty() || next.damaged {
+            return Err(Refusal::Again);
+        }
+        let going: HashSet<PackName> = packs.iter().copied().collect();
+        for pack in packs {
+            if self.added.contains(pack) || next.added.contains(pack) {
+                return Err(Refusal::PackNeeded(*pack));
+            }
+            for held in facts.condemning.get(pack).into_iter().flatten() {
+                let stays = held.elsewhere.iter().any(|other| !going.contains(other))
+                    || self.frames.contains(&held.frame)
+                    || next.frames.contains(&held.frame);
+                if stays {
+                    continue;
+                }
+                if held.needed || self.needed.contains(&held.frame) || next.needed.contains(&held.frame) {
+                    return Err(Refusal::PackNeeded(*pack));
+                }
+                next.gone.insert(held.frame);
+            }
+            next.condemned.push(*pack);
+        }
         Ok(())
     }
 
@@ -121,7 +249,7 @@ impl Admission {
 
     fn check_path(
         &self,
-        next: &Changes,
+        next: &mut Changes,
         facts: &Facts,
         path: &PathRecord,
         at: &(CacheName, StorePathHash),
@@ -137,10 +265,14 @@ impl Admission {
                 nar: path.nar_size,
             });
         }
-        let stored =
-            |f: &Digest| next.frames.contains(f) || self.frames.contains(f) || facts.frames.contains(f);
+        let stored = |f: &Digest| {
+            next.frames.contains(f)
+                || self.frames.contains(f)
+                || (facts.frames.contains(f) && !self.gone.contains(f) && !next.gone.contains(f))
+        };
         let missing: Vec<Digest> = manifest.frames().filter(|frame| !stored(frame)).collect();
         if missing.is_empty() {
+            next.needed.extend(manifest.frames());
             Ok(())
         } else {
             Err(Refusal::FramesMissing(missing))
@@ -153,6 +285,12 @@ struct Changes {
     caches: Vec<(CacheName, bool)>,
     frames: HashSet<Digest>,
     nar_hashes: Vec<((CacheName, StorePathHash), [u8; 32])>,
+    added: Vec<PackName>,
+    condemned: Vec<PackName>,
+    gone: HashSet<Digest>,
+    needed: HashSet<Digest>,
+    grown: bool,
+    damaged: bool,
 }
 
 #[cfg(test)]
@@ -241,6 +379,110 @@ mod tests {
         group.admit(&[path("main", 1, frame)], &facts).unwrap();
         let refusal = group.admit(&[path("main", 2, frame)], &facts).unwrap_err();
         assert!(matches!(refusal, Refusal::OtherNarHash { known } if known == [1; 32]));
+    }
+
+    fn condemning(frame: Digest, elsewhere: &[u8], needed: bool) -> Facts {
+        let held = HeldFrame {
+            frame,
+            elsewhere: elsewhere.iter().map(|n| PackName([*n; 16])).collect(),
+            needed,
+        };
+        Facts {
+            caches: BTreeSet::from(["main".parse().unwrap()]),
+            frames: HashSet::from([frame]),
+            packs: BTreeMap::from([(PackName([1; 16]), PackState::Registered)]),
+            condemning: BTreeMap::from([(PackName([1; 16]), vec![held])]),
+            ..Facts::default()
+        }
+    }
+
+    fn condemn(packs: &[u8]) -> [Record; 1] {
+        [Record::PacksCondemned(
+            packs.iter().map(|n| PackName([*n; 16])).collect(),
+        )]
+    }
+
+    #[test]
+    fn a_pack_is_condemned_only_when_nothing_needs_it_or_another_pack_has_it() {
+        let frame = Digest::of(b"frame");
+        let verdict = |elsewhere: &[u8], needed, packs: &[u8]| {
+            Admission::default().admit(&condemn(packs), &condemning(frame, elsewhere, needed))
+        };
+        verdict(&[], false, &[1]).unwrap();
+        verdict(&[2], true, &[1]).unwrap();
+        assert!(matches!(verdict(&[], true, &[1]), Err(Refusal::PackNeeded(_))));
+        assert!(matches!(
+            verdict(&[2], true, &[1, 2]),
+            Err(Refusal::PackNeeded(_))
+        ));
+    }
+
+    #[test]
+    fn what_the_group_itself_brings_counts_when_a_pack_is_condemned() {
+        let frame = Digest::of(b"frame");
+        let facts = condemning(frame, &[], false);
+        let mut group = Admission::default();
+        group.admit(&[path("main", 1, frame)], &facts).unwrap();
+        assert!(matches!(
+            group.admit(&condemn(&[1]), &facts),
+            Err(Refusal::PackNeeded(_))
+        ));
+        // The other way round, the path hears that it must bring the frame again.
+        let mut group = Admission::default();
+        group.admit(&condemn(&[1]), &facts).unwrap();
+        let refusal = group.admit(&[path("main", 1, frame)], &facts).unwrap_err();
+        assert!(matches!(refusal, Refusal::FramesMissing(missing) if missing == [frame]));
+        group.admit(&[pack(frame)], &facts).unwrap();
+        group.admit(&[path("main", 1, frame)], &facts).unwrap();
+        // A copy that came before makes it free to go.
+        let mut group = Admission::default();
+        let needed = condemning(frame, &[], true);
+        group.admit(&[pack(frame)], &needed).unwrap();
+        group.admit(&condemn(&[1]), &needed).unwrap();
+        assert!(matches!(
+            group.admit(&condemn(&[1]), &needed),
+            Err(Refusal::Again)
+        ));
+    }
+
+    #[test]
+    fn a_condemned_pack_never_comes_back() {
+        let frame = Digest::of(b"frame");
+        let facts = Facts {
+            packs: BTreeMap::from([(PackName([0; 16]), PackState::Condemned)]),
+            ..Facts::default()
+        };
+        let refused = Admission::default().admit(&[pack(frame)], &facts);
+        assert!(matches!(refused, Err(Refusal::PackCondemned(_))));
+        let mut group = Admission::default();
+        group.admit(&condemn(&[0]), &Facts::default()).unwrap();
+        let refused = group.admit(&[pack(frame)], &Facts::default());
+        assert!(matches!(refused, Err(Refusal::PackCondemned(_))));
+    }
+
+    #[test]
+    fn paths_are_collected_only_by_one_who_has_seen_all_that_came() {
+        let facts = Facts {
+            caches: BTreeSet::from(["main".parse().unwrap()]),
+            frames: HashSet::from([Digest::of(b"frame")]),
+            ..Facts::default()
+        };
+        let collected = [Record::PathsCollected {
+            cache: "main".parse().unwrap(),
+            paths: vec![],
+        }];
+        Admission::default().admit(&collected, &facts).unwrap();
+        let mut group = Admission::default();
+        group
+            .admit(&[path("main", 1, Digest::of(b"frame"))], &facts)
+            .unwrap();
+        assert!(matches!(group.admit(&collected, &facts), Err(Refusal::Again)));
+        let unseen = Facts {
+            unseen: true,
+            ..facts
+        };
+        let refused = Admission::default().admit(&collected, &unseen);
+        assert!(matches!(refused, Err(Refusal::Again)));
     }
 
     #[test]

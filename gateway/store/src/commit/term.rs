@@ -1,5 +1,5 @@
 //! One term of office, as a state machine: one group in flight; its object is PUT until that succeeds, then a
-//! second look at the epochs shows whether the term still runs, and only then the group counts.
+//! second look shows whether the term still runs, and only then the group counts.
 
 use crate::Digest;
 use crate::cluster_key::LogSigner;
@@ -15,9 +15,10 @@ pub enum Input {
     Written,
     /// The PUT failed, or nobody knows.
     WriteFailed,
-    /// The epochs were listed; this is the highest.
+    /// A look shows that this is the highest epoch: this term's own when the mark of its end is not there, else the one
+    /// that the mark names; or the last of a listing of the epochs.
     Looked(EpochId),
-    /// The epochs could not be listed.
+    /// The look failed.
     LookFailed,
 }
 
@@ -31,7 +32,8 @@ pub enum Step {
         /// What.
         bytes: Vec<u8>,
     },
-    /// List the epochs.
+    /// Read the mark of this epoch's end ([`crate::key::ObjectKey::Ended`]), or list the epochs; the read must begin after
+    /// this was asked for. Why either will do, [`super::Claim`] says.
     Look,
     /// Apply the group to the index, then acknowledge it.
     Show {
@@ -101,6 +103,18 @@ impl Term {
         match &self.phase {
             Phase::Resting if records.is_empty() => Ok(Step::Rest),
             Phase::Resting => self.write(records, signer),
+            Phase::Writing(_) | Phase::Looking(_) | Phase::Deposed(_) => Ok(self.again()),
+        }
+    }
+
+    /// Puts a group without records in flight: it says that the object before it counts, to those who only read the
+    /// bucket.
+    ///
+    /// # Errors
+    /// When it cannot be made into bytes.
+    pub fn seal(&mut self, signer: &LogSigner) -> Result<Step, LogError> {
+        match &self.phase {
+            Phase::Resting => self.write(Vec::new(), signer),
             Phase::Writing(_) | Phase::Looking(_) | Phase::Deposed(_) => Ok(self.again()),
         }
     }

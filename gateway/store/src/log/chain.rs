@@ -88,6 +88,33 @@ impl Listing {
     }
 }
 
+/// How many objects of the stretches, from the first, are known to count without asking anybody.
+///
+/// An object counts when its own epoch wrote another behind it, for that comes only after the second look. So of the
+/// newest stretch all but the last object count. When that was the opening alone, nobody knows whether the epoch ever
+/// began, and of the stretch before it the last object waits, too.
+#[must_use]
+pub fn settled(stretches: &[Stretch]) -> u64 {
+    let all: u64 = stretches.iter().map(Stretch::len).sum();
+    let mut waiting = 0;
+    for stretch in stretches.iter().rev() {
+        waiting += 1;
+        if stretch.last > 1 {
+            break;
+        }
+    }
+    all.saturating_sub(waiting)
+}
+
+impl Stretch {
+    /// The number of its objects.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub const fn len(&self) -> u64 {
+        self.last + 1 - self.first
+    }
+}
+
 impl Walk {
     /// Begins at the newest end of `listing`; `from` is the position that was applied already.
     #[must_use]
@@ -250,6 +277,23 @@ mod tests {
             walk(&[place(3, 1)], Some(position(2, 1)), &[(3, None)]),
             Next::StartOver
         );
+    }
+
+    #[test]
+    fn what_nobody_vouches_for_waits() {
+        assert_eq!(settled(&[]), 0);
+        assert_eq!(settled(&[stretch(1, 1, 5)]), 4);
+        assert_eq!(settled(&[stretch(1, 4, 5), stretch(2, 1, 3)]), 4);
+        // The opening may yet be passed over, and then the object before it, too.
+        assert_eq!(settled(&[stretch(1, 4, 5), stretch(2, 1, 1)]), 1);
+        assert_eq!(
+            settled(&[stretch(1, 4, 5), stretch(2, 1, 1), stretch(3, 1, 1)]),
+            1
+        );
+        assert_eq!(settled(&[stretch(1, 1, 1)]), 0);
+        // Behind a starting point that counts.
+        assert_eq!(settled(&[stretch(2, 1, 1)]), 0);
+        assert_eq!(settled(&[stretch(1, 9, 9), stretch(2, 1, 2)]), 2);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub enum LogFault {
         /// What this version reads.
         known: u32,
     },
+    /// It holds records that its format does not have.
+    #[error("it holds records of a later format than it says")]
+    TooNew,
     /// It is cut off, or has bytes too many.
     #[error("its length is wrong")]
     Length,

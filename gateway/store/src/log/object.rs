@@ -10,8 +10,9 @@ use crate::cluster_key::LogSigner;
 use crate::key::{EpochId, LogPlace, ObjectKey, Position};
 
 const MAGIC: &[u8; 8] = b"HayLog\0\0";
-/// The format that this version writes, and the latest that it reads.
-pub const VERSION: u32 = 1;
+/// The latest format that this version reads. An object is written in the earliest that may hold its records, so that
+/// gateways one version behind follow as long as nothing new is said.
+pub const VERSION: u32 = 2;
 const SIGNATURE: usize = 64;
 
 /// A group of records in its place.
@@ -39,7 +40,8 @@ impl LogObject {
         let length = u32::try_from(body.len()).map_err(|_| fault(LogFault::Length))?;
         let mut out = Vec::with_capacity(body.len() + 200);
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        let version = self.records.iter().map(Record::since).max().unwrap_or(1);
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&self.place.epoch.number.to_le_bytes());
         out.extend_from_slice(&self.place.epoch.instance.to_le_bytes());
         out.extend_from_slice(&self.place.seq.to_le_bytes());
@@ -70,7 +72,7 @@ impl LogObject {
             return Err(fault(LogFault::Magic));
         }
         let version = u32::from_le_bytes(rest.take().map_err(fault)?);
-        if version != VERSION {
+        if version == 0 || version > VERSION {
             return Err(fault(LogFault::Version {
                 found: version,
                 known: VERSION,
@@ -108,6 +110,9 @@ impl LogObject {
             .iter()
             .skip(1)
             .any(|record| matches!(record, Record::EpochOpened(_)));
+        if records.iter().any(|record| record.since() > version) {
+            return Err(fault(LogFault::TooNew));
+        }
         if opens != (seq == 1) || opened_later {
             return Err(fault(LogFault::Opening));
         }
@@ -162,6 +167,23 @@ mod tests {
         let (again, at) = LogObject::decode(object().place, &bytes, &signer).unwrap();
         assert_eq!((again, at), (object(), position));
         insta::assert_snapshot!(hex::encode(bytes));
+    }
+
+    #[test]
+    fn an_object_is_written_in_the_earliest_format_that_holds_its_records() {
+        let signer = ClusterKey::from_random([1; 32]).log_signer().unwrap();
+        let mut object = object();
+        object.place.seq = 2;
+        for (record, version) in [
+            (Record::CacheDestroyed("main".parse().unwrap()), 1),
+            (Record::PacksDeleted(vec![]), 2),
+        ] {
+            object.records = vec![record];
+            let (bytes, _) = object.encode(&signer).unwrap();
+            assert_eq!(bytes[8..12], u32::to_le_bytes(version));
+            let (again, _) = LogObject::decode(object.place, &bytes, &signer).unwrap();
+            assert_eq!(again, object);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Records: the facts that the log orders. Append only: variants and fields are never changed or reordered,
 //! new ones go to the end, behind a new format version of the log object.
 
-use hayloft_nixcache::{CacheName, StorePath};
+use hayloft_nixcache::{CacheName, StorePath, StorePathHash};
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
@@ -32,6 +32,88 @@ pub enum Record {
     },
     /// Something stored is missing or is not what was stored.
     Damaged(DamageRecord),
+    /// Nothing may be read from these packs any more, for ever: what was needed of them lies elsewhere. Their
+    /// objects may go. Also names packs that nothing else names: uploads that never ended.
+    PacksCondemned(Vec<PackName>),
+    /// Paths were asked for on a day.
+    PathsUsed {
+        /// Days since 1970, by the clock of the gateway that was asked.
+        day: u32,
+        /// The cache.
+        cache: CacheName,
+        /// The paths.
+        paths: Vec<StorePathHash>,
+    },
+    /// Paths are kept, with all that they refer to. A pin of that name is replaced.
+    Pinned {
+        /// The cache.
+        cache: CacheName,
+        /// The pin's name.
+        name: String,
+        /// The paths.
+        paths: Vec<StorePathHash>,
+        /// Milliseconds since 1970; none: for ever.
+        until: Option<i64>,
+    },
+    /// A pin is gone.
+    Unpinned {
+        /// The cache.
+        cache: CacheName,
+        /// The pin's name.
+        name: String,
+    },
+    /// A push was refused, for the path has another NAR hash.
+    NarHashConflict {
+        /// The cache.
+        cache: CacheName,
+        /// The path.
+        path: StorePath,
+        /// The NAR hash it has.
+        known: [u8; 32],
+        /// What was pushed.
+        given: [u8; 32],
+    },
+    /// How large a cache may become.
+    CacheLimited {
+        /// The cache.
+        name: CacheName,
+        /// Bytes that are sent for all its paths together; none: no limit.
+        max_bytes: Option<u64>,
+    },
+    /// The objects of condemned packs are gone from the bucket.
+    PacksDeleted(Vec<PackName>),
+    /// Paths that nothing keeps are gone from a cache; their NAR hashes stay known.
+    PathsCollected {
+        /// The cache.
+        cache: CacheName,
+        /// The paths.
+        paths: Vec<StorePathHash>,
+    },
+}
+
+impl Record {
+    /// The first format of log objects that may hold it.
+    #[must_use]
+    pub const fn since(&self) -> u32 {
+        match self {
+            Self::EpochOpened(_)
+            | Self::CacheCreated(_)
+            | Self::CacheConfigured(_)
+            | Self::CacheDestroyed(_)
+            | Self::PackAdded(_)
+            | Self::PathAdded(_)
+            | Self::PathRemoved { .. }
+            | Self::Damaged(_) => 1,
+            Self::PacksCondemned(_)
+            | Self::PathsUsed { .. }
+            | Self::Pinned { .. }
+            | Self::Unpinned { .. }
+            | Self::NarHashConflict { .. }
+            | Self::CacheLimited { .. }
+            | Self::PacksDeleted(_)
+            | Self::PathsCollected { .. } => 2,
+        }
+    }
 }
 
 /// Opens an epoch, and ends every older one: `after` is the last object that counts before this one. What

@@ -77,6 +77,12 @@ impl MemoryStore {
         self.lock().objects.keys().cloned().collect()
     }
 
+    /// Bytes of an object; 0 for one that is not there.
+    #[must_use]
+    pub fn size(&self, key: &str) -> usize {
+        self.lock().objects.get(key).map_or(0, Bytes::len)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state
             .lock()
@@ -151,7 +157,11 @@ impl ObjectStore for MemoryStore {
                     .collect();
                 let more = keys.len() > 100;
                 keys.truncate(100);
-                Some(Page { keys, more })
+                let sizes = keys
+                    .iter()
+                    .map(|key| state.objects.get(key).map_or(0, |body| body.len() as u64))
+                    .collect();
+                Some(Page { keys, sizes, more })
             })
         }
         .boxed()

@@ -60,6 +60,8 @@ impl ObjectError {
 pub struct Page {
     /// Keys in ascending order.
     pub keys: Vec<String>,
+    /// The objects' bytes, in the order of the keys.
+    pub sizes: Vec<u64>,
     /// Whether there are more behind the last.
     pub more: bool,
 }

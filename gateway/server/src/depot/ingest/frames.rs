@@ -7,10 +7,12 @@ use hayloft_index::{Index, KnownFrame};
 use hayloft_store::Digest;
 use hayloft_store::frame::{Frame, FrameEncoder, FrameError};
 use hayloft_store::manifest::Manifest;
+use tracing::Span;
 
 use super::cutter::Part;
 use crate::depot::error::UploadError;
 use crate::depot::packer::{Packer, Ticket};
+use crate::metrics::{stage, stage_sync};
 
 /// An upload's frames lie together in a pack in runs of at least this many bytes.
 const RUN: usize = 1024 * 1024;
@@ -42,7 +44,8 @@ pub(super) async fn prepare(
     let known = if pieces.is_empty() {
         HashMap::new()
     } else {
-        index.frames_of(&pieces).await.map_err(UploadError::Index)?
+        let known = stage("lookup", index.frames_of(&pieces)).await;
+        known.map_err(UploadError::Index)?
     };
     let lookup = move |id: &Digest| {
         let stored = known.get(id).map(|frame| (*frame, None));
@@ -78,7 +81,8 @@ pub(super) async fn prepare(
         }
         Ok(ready)
     };
-    match tokio::task::spawn_blocking(work).await {
+    let span = Span::current();
+    match tokio::task::spawn_blocking(move || stage_sync("compress", &span, work)).await {
         Ok(ready) => ready,
         Err(_) => Err(UploadError::Unavailable(
             "a piece could not be compressed".to_owned(),
@@ -168,7 +172,8 @@ impl Assembly {
         let run = std::mem::take(&mut self.run);
         self.in_run.clear();
         self.run_bytes = 0;
-        let ticket = self.packer.append(&run).await.map_err(UploadError::Unavailable)?;
+        let appended = stage("pack", self.packer.append(&run)).await;
+        let ticket = appended.map_err(UploadError::Unavailable)?;
         self.tickets.insert(ticket.id(), ticket);
         Ok(())
     }

@@ -8,6 +8,7 @@ mod cutter;
 mod frames;
 mod pass;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use hayloft_index::{Index, StoredPath};
 use hayloft_nixcache::{NarHash, StorePathHash, UploadInfo};
+use hayloft_store::Digest;
 use hayloft_store::commit::Refusal;
 use hayloft_store::log::record::{PathRecord, Record};
+use hayloft_store::object::SharedStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,8 +31,10 @@ use self::pass::{drain, read};
 use super::caches::Caches;
 use super::committer::{CommitError, Committer};
 use super::error::{BoxError, UploadError};
-use super::packer::Packer;
+use super::packer::{Packer, Ticket};
+use super::save;
 use super::types::{Clock, Uploaded};
+use crate::metrics::{Running, names, stage};
 
 /// Bytes that all uploads under way may hold together, packs not counted.
 const BUDGET: usize = 128 * 1024 * 1024;
@@ -45,6 +50,12 @@ const AT_ONCE: usize = 2;
 const TURN: Duration = Duration::from_secs(60);
 /// How long packs and the record may take to be stored.
 const STORED: Duration = Duration::from_secs(90);
+/// How often an upload saves frames of packs that were given up meanwhile.
+const SAVED: u32 = 3;
+/// How long a refused push waits for that to be noted.
+const NOTE: Duration = Duration::from_secs(5);
+/// A path that was pushed less than this long ago, in milliseconds, need not be noted as pushed again.
+const FRESH_MS: i64 = 24 * 3600 * 1000;
 
 /// What uploads work with.
 pub(super) struct Ingest {
@@ -53,6 +64,7 @@ pub(super) struct Ingest {
     pub(super) packer: Arc<Packer>,
     pub(super) committer: Committer,
     pub(super) clock: Clock,
+    store: SharedStore,
     budget: Arc<Semaphore>,
 }
 
@@ -63,6 +75,7 @@ impl Ingest {
         packer: Arc<Packer>,
         committer: Committer,
         clock: Clock,
+        store: SharedStore,
     ) -> Self {
         let budget = Arc::new(Semaphore::new(BUDGET / 1024));
         Self {
@@ -71,6 +84,7 @@ impl Ingest {
             packer,
             committer,
             clock,
+            store,
             budget,
         }
     }
@@ -85,6 +99,7 @@ impl Ingest {
     where
         B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
     {
+        let _running = Running::new(names::UPLOADS);
         let mut body = Body::new(stream, info.nar_size);
         let known = match self.look(&info).await {
             Ok(known) => known,
@@ -103,7 +118,10 @@ impl Ingest {
         };
         match known {
             // It is all here. The body is still read and hashed: who cannot show it may not claim it.
-            Some(known) => self.again(info, known, created_by, body).await,
+            Some(known) => {
+                metrics::counter!(names::DEDUPLICATED_BYTES).increment(info.nar_size);
+                self.again(info, known, created_by, body).await
+            }
             None => self.store(info, created_by, body).await,
         }
     }
@@ -131,6 +149,7 @@ impl Ingest {
             return Ok(None);
         };
         if known.nar_hash != info.nar_hash {
+            self.note_conflict(info, *known.nar_hash.as_bytes()).await;
             return Err(UploadError::OtherNarHash {
                 known: known.nar_hash,
                 given: info.nar_hash,
@@ -154,7 +173,10 @@ impl Ingest {
             && known.deriver == info.deriver
             && known.ca == info.ca
             && known.sigs == info.sigs;
-        if !same {
+        // Pushed again, it is as good as new: it is not collected for its age, not even by a collection that has just
+        // found it old.
+        let old = (self.clock)().as_millisecond().saturating_sub(known.created_at) > FRESH_MS;
+        if !same || old {
             let manifest = self.index.manifest(&info.cache, &info.store_path.hash()).await;
             let manifest = manifest.map_err(UploadError::Index)?;
             let Some(manifest) = manifest else {
@@ -232,18 +254,7 @@ impl Ingest {
             new_bytes,
         } = assembly.finish().await?;
         drop(writer);
-        for ticket in &tickets {
-            self.packer.want(ticket);
-        }
-        let stored = async {
-            for ticket in tickets {
-                ticket.stored().await.map_err(UploadError::Unavailable)?;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(STORED, stored)
-            .await
-            .unwrap_or_else(|_| Err(slow()))?;
+        self.stored(tickets).await?;
         let file_size = manifest.sent();
         let manifest = manifest
             .encode()
@@ -282,21 +293,94 @@ impl Ingest {
             created_at: (self.clock)().as_millisecond(),
             manifest,
         });
-        let committed = tokio::time::timeout(STORED, self.committer.commit(vec![record])).await;
-        match committed.map_err(|_| slow())? {
-            Ok(()) => Ok(()),
-            Err(CommitError::Refused(Refusal::NoSuchCache(name))) => Err(UploadError::NoSuchCache(name)),
-            Err(CommitError::Refused(Refusal::OtherNarHash { known })) => Err(UploadError::OtherNarHash {
-                known: NarHash::new(known),
-                given: info.nar_hash,
-            }),
-            Err(CommitError::Refused(Refusal::FramesMissing(_))) => Err(UploadError::Unavailable(
-                "stored data that this NAR shares was found damaged meanwhile; try again".to_owned(),
-            )),
-            Err(CommitError::Index(error)) => Err(UploadError::Index(error)),
-            Err(error) => Err(UploadError::Unavailable(error.to_string())),
+        let mut saved = 0;
+        loop {
+            let committed = stage("commit", self.committer.commit(vec![record.clone()]));
+            let committed = tokio::time::timeout(STORED, committed).await;
+            return match committed.map_err(|_| slow())? {
+                Ok(()) => Ok(()),
+                Err(CommitError::Refused(Refusal::NoSuchCache(name))) => Err(UploadError::NoSuchCache(name)),
+                Err(CommitError::Refused(Refusal::OtherNarHash { known })) => {
+                    self.note_conflict(info, known).await;
+                    Err(UploadError::OtherNarHash {
+                        known: NarHash::new(known),
+                        given: info.nar_hash,
+                    })
+                }
+                Err(CommitError::Refused(Refusal::FramesMissing(missing))) if saved < SAVED => {
+                    saved += 1;
+                    self.save(&missing).await?;
+                    continue;
+                }
+                Err(CommitError::Refused(Refusal::FramesMissing(_))) => Err(gone()),
+                Err(CommitError::Index(error)) => Err(UploadError::Index(error)),
+                Err(error) => Err(UploadError::Unavailable(error.to_string())),
+            };
         }
     }
+
+    /// Stores frames again that lay in packs which were given up while the upload was under way.
+    async fn save(&self, missing: &[Digest]) -> Result<(), UploadError> {
+        let mut tickets: BTreeMap<u64, Ticket> = BTreeMap::new();
+        for some in missing.chunks(save::PORTION) {
+            let frames = save::frames(&self.index, &self.store, some).await;
+            let frames = frames.map_err(UploadError::Unavailable)?.ok_or_else(gone)?;
+            let ticket = self
+                .packer
+                .append(&frames)
+                .await
+                .map_err(UploadError::Unavailable)?;
+            tickets.insert(ticket.id(), ticket);
+        }
+        tracing::info!(
+            frames = missing.len(),
+            "frames of packs that were given up meanwhile are stored again"
+        );
+        self.stored(tickets.into_values().collect()).await
+    }
+
+    /// Waits until packs are stored and their records queued.
+    async fn stored(&self, tickets: Vec<Ticket>) -> Result<(), UploadError> {
+        for ticket in &tickets {
+            self.packer.want(ticket);
+        }
+        let stored = async {
+            for ticket in tickets {
+                ticket.stored().await.map_err(UploadError::Unavailable)?;
+            }
+            Ok(())
+        };
+        let stored = tokio::time::timeout(STORED, stored).await;
+        stored.unwrap_or_else(|_| Err(slow()))
+    }
+
+    /// Notes in the log that the path came with another NAR hash, unless that is known. What cannot be noted is told to
+    /// the client all the same.
+    async fn note_conflict(&self, info: &UploadInfo, known: [u8; 32]) {
+        let given = *info.nar_hash.as_bytes();
+        let path = info.store_path.as_str();
+        if !matches!(
+            self.index.knows_conflict(&info.cache, path, &given).await,
+            Ok(false)
+        ) {
+            return;
+        }
+        tracing::warn!(path, cache = %info.cache, "a push of another NAR under a known path was refused");
+        let record = Record::NarHashConflict {
+            cache: info.cache.clone(),
+            path: info.store_path.clone(),
+            known,
+            given,
+        };
+        let noted = tokio::time::timeout(NOTE, self.committer.commit(vec![record])).await;
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::warn!(path, "the conflict could not be noted in the log");
+        }
+    }
+}
+
+fn gone() -> UploadError {
+    UploadError::Unavailable("stored data that this NAR shares was lost meanwhile; try again".to_owned())
 }
 
 fn slow() -> UploadError {

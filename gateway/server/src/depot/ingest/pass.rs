@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use hayloft_nixcache::UploadInfo;
+use tracing::Span;
 
 use super::body::Body;
 use super::cutter::{Cutter, Part};
 use crate::depot::error::{BoxError, UploadError};
+use crate::metrics::{names, stage, stage_sync};
 
 /// What is still read of a body that is refused, so that the client hears why.
 const DRAIN: u64 = 64 * 1024 * 1024;
@@ -36,14 +38,16 @@ where
     R: Future<Output = Result<(), UploadError>>,
 {
     let mut cutter = cutter;
-    let mut portion = body.portion().await?;
+    let mut portion = stage("receive", body.portion()).await?;
     while !portion.is_empty() {
         let mut worker = cutter;
+        let span = Span::current();
+        metrics::counter!(names::RECEIVED_BYTES).increment(portion.iter().map(|b| b.len() as u64).sum());
         let work = tokio::task::spawn_blocking(move || {
-            let parts = worker.feed(&portion);
+            let parts = stage_sync("cut", &span, || worker.feed(&portion));
             (worker, parts)
         });
-        let (done, next) = tokio::join!(work, body.portion());
+        let (done, next) = tokio::join!(work, stage("receive", body.portion()));
         let (back, parts) = done.map_err(|_| broken())?;
         cutter = back;
         match parts {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use hayloft_index::Index;
 use hayloft_store::key::{ObjectKey, PackName};
@@ -18,9 +18,12 @@ use hayloft_store::object::{ObjectError, SharedStore};
 use hayloft_store::read::{Fetch, LONGEST, Wanted, plan};
 use hayloft_store::{Digest, frame};
 use tokio::sync::Semaphore;
+use tracing::Span;
 
+use super::verified::{Assembly, Buffer, Slice, Verified};
 use crate::depot::committer::Committer;
 use crate::depot::error::{ReadError, sentence};
+use crate::metrics::{names, stage, stage_sync};
 
 /// Ranges of one window in flight.
 const AT_ONCE: usize = 4;
@@ -40,7 +43,7 @@ pub(super) struct Fetcher {
 /// What a range turned out to hold.
 enum Outcome {
     /// The frames by their index in the window.
-    Frames(Vec<(usize, Bytes)>),
+    Frames(Vec<(usize, Slice)>),
     /// The pack is gone, or is none any more.
     PackLost(PackName),
     /// Frames are not what they were.
@@ -62,7 +65,7 @@ impl Fetcher {
         &self,
         manifest: &Arc<Manifest>,
         range: Range<usize>,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<Verified, ReadError> {
         let entries = manifest.entries().get(range).unwrap_or_default();
         let digests: Vec<Option<Digest>> = entries
             .iter()
@@ -71,12 +74,12 @@ impl Fetcher {
                 Entry::Literal(_) => None,
             })
             .collect();
-        let mut have: HashMap<usize, Bytes> = HashMap::new();
+        let mut have: HashMap<usize, Slice> = HashMap::new();
         let mut damage = DamageRecord::default();
         // A pack may vanish because its frames were moved: then they are looked up once more.
         for again in [false, true] {
             damage = DamageRecord::default();
-            let wanted = self.locate(&digests, &have).await?;
+            let wanted = stage("plan", self.locate(&digests, &have)).await?;
             let mut fetches = stream::iter(plan(wanted))
                 .map(|fetch| self.read(fetch, &digests, again))
                 .buffer_unordered(AT_ONCE);
@@ -96,6 +99,8 @@ impl Fetcher {
             }
         }
         if damage != DamageRecord::default() {
+            let found = damage.packs.len() + damage.frames.len();
+            metrics::counter!(names::DAMAGE).increment(found as u64);
             self.note(damage).await;
             return Err(ReadError::Damaged);
         }
@@ -106,7 +111,7 @@ impl Fetcher {
     async fn locate(
         &self,
         digests: &[Option<Digest>],
-        have: &HashMap<usize, Bytes>,
+        have: &HashMap<usize, Slice>,
     ) -> Result<Vec<Wanted>, ReadError> {
         let missing: Vec<(usize, Digest)> = digests
             .iter()
@@ -143,7 +148,7 @@ impl Fetcher {
         let share = u32::try_from(length.min(LONGEST)).unwrap_or(u32::MAX);
         let _share = self.in_flight.acquire_many(share).await.map_err(|_| stopping())?;
         let key = ObjectKey::Pack(pack).to_string();
-        let bytes = match self.store.get_range(&key, range.clone()).await {
+        let bytes = match stage("fetch", self.store.get_range(&key, range.clone())).await {
             Ok(bytes) => bytes,
             Err(ObjectError::NotFound { .. }) => {
                 if sure {
@@ -157,7 +162,17 @@ impl Fetcher {
             .into_iter()
             .map(|f| (f, digests.get(f.index).copied().flatten()))
             .collect();
-        let outcome = tokio::task::spawn_blocking(move || check(pack, &bytes, range.start, expected)).await;
+        let useful: u64 = expected.iter().map(|(frame, _)| u64::from(frame.stored)).sum();
+        metrics::counter!(names::FETCHED_BYTES).increment(bytes.len() as u64);
+        metrics::counter!(names::GAP_BYTES).increment((bytes.len() as u64).saturating_sub(useful));
+        let span = Span::current();
+        let outcome = tokio::task::spawn_blocking(move || {
+            stage_sync("check", &span, || {
+                let buffer = Buffer::new(bytes.clone(), usize::try_from(useful).unwrap_or(usize::MAX));
+                check(pack, &buffer, &bytes, range.start, expected)
+            })
+        })
+        .await;
         let outcome = outcome.map_err(|_| stopping())?;
         if sure && let Outcome::FramesLost(pack, frames) = &outcome {
             tracing::error!(%pack, frames = frames.len(), "frames in a pack are not what was stored");
@@ -176,18 +191,23 @@ impl Fetcher {
     }
 }
 
-/// Checks the frames in a range that was read. They are copied out: what lay between them is not kept.
-fn check(pack: PackName, bytes: &Bytes, start: u64, frames: Vec<(Wanted, Option<Digest>)>) -> Outcome {
+/// Checks the frames in a range that was read.
+fn check(
+    pack: PackName,
+    buffer: &Arc<Buffer>,
+    bytes: &Bytes,
+    start: u64,
+    frames: Vec<(Wanted, Option<Digest>)>,
+) -> Outcome {
     let mut good = Vec::with_capacity(frames.len());
     let mut lost = Vec::new();
     for (wanted, digest) in frames {
         let Some(digest) = digest else { continue };
         let from = usize::try_from(wanted.offset.saturating_sub(start)).unwrap_or(usize::MAX);
-        let frame = bytes
-            .get(from..from.saturating_add(wanted.stored as usize))
-            .unwrap_or_default();
+        let range = from..from.saturating_add(wanted.stored as usize);
+        let frame = bytes.get(range.clone()).unwrap_or_default();
         if Digest::of(frame) == digest {
-            good.push((wanted.index, Bytes::copy_from_slice(frame)));
+            good.push((wanted.index, buffer.slice(range)));
         } else {
             lost.push(digest);
         }
@@ -200,26 +220,26 @@ fn check(pack: PackName, bytes: &Bytes, start: u64, frames: Vec<(Wanted, Option<
 }
 
 /// Puts frames and literals together.
-fn assemble(entries: &[Entry], have: &HashMap<usize, Bytes>) -> Result<Bytes, ReadError> {
+fn assemble(entries: &[Entry], have: &HashMap<usize, Slice>) -> Result<Verified, ReadError> {
     let length: u64 = entries.iter().map(Entry::sent).sum();
-    let mut out = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+    let mut assembly = Assembly::default();
     let mut literal = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         match entry {
             Entry::Frame { .. } => {
                 // All were fetched; a frame whose length differs from the manifest's has another hash.
-                let frame = have.get(&index).ok_or(ReadError::Damaged)?;
-                out.extend_from_slice(frame);
+                assembly.frame(have.get(&index).ok_or(ReadError::Damaged)?);
             }
             Entry::Literal(bytes) => {
                 literal.clear();
                 frame::literal(bytes, &mut literal);
-                out.extend_from_slice(&literal);
+                assembly.literal(&literal);
             }
         }
     }
-    if out.len() as u64 == length {
-        Ok(out.freeze())
+    let verified = assembly.finish();
+    if verified.len() as u64 == length {
+        Ok(verified)
     } else {
         Err(ReadError::Damaged)
     }

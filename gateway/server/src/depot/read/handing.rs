@@ -1,8 +1,9 @@
 //! Handing a verified window on to a client, in portions, as fast as it takes them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -11,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::depot::error::ReadError;
+use crate::metrics::names;
 
 /// How long a client may take nothing.
 const STALLED: Duration = Duration::from_secs(120);
@@ -19,19 +21,31 @@ const PORTION: usize = 256 * 1024;
 
 /// A window's bytes and its share of the budget.
 pub(super) struct Held {
-    bytes: Bytes,
+    pieces: VecDeque<Bytes>,
     _share: OwnedSemaphorePermit,
 }
 
 impl Held {
-    pub(super) const fn new(bytes: Bytes, share: OwnedSemaphorePermit) -> Self {
-        Self { bytes, _share: share }
+    pub(super) const fn new(pieces: VecDeque<Bytes>, share: OwnedSemaphorePermit) -> Self {
+        Self {
+            pieces,
+            _share: share,
+        }
+    }
+
+    fn portion(&mut self) -> Option<Bytes> {
+        let first = self.pieces.front_mut()?;
+        if first.len() > PORTION {
+            return Some(first.split_to(PORTION));
+        }
+        self.pieces.pop_front()
     }
 }
 
 /// A window that is being handed on. A client that takes nothing for a while loses it: what it holds is taken
 /// from others.
 struct Handing {
+    begin: Instant,
     held: Mutex<Option<Held>>,
     /// How many portions were taken.
     taken: AtomicU64,
@@ -46,10 +60,12 @@ impl Handing {
                 "nothing was taken for {STALLED:?}"
             ))));
         };
-        if held.bytes.is_empty() {
+        let Some(portion) = held.portion() else {
+            metrics::histogram!(names::STAGE_SECONDS, "stage" => "send").record(self.begin.elapsed());
             return None;
-        }
-        Some(Ok(held.bytes.split_to(held.bytes.len().min(PORTION))))
+        };
+        metrics::counter!(names::SENT_BYTES).increment(portion.len() as u64);
+        Some(Ok(portion))
     }
 
     async fn watch(self: Arc<Self>) {
@@ -73,6 +89,7 @@ pub(super) fn portions(held: Result<Held, ReadError>) -> BoxStream<'static, Resu
         Ok(held) => held,
     };
     let handing = Arc::new(Handing {
+        begin: Instant::now(),
         held: Mutex::new(Some(held)),
         taken: AtomicU64::new(0),
     });
@@ -94,7 +111,7 @@ mod tests {
 
     fn held(length: usize, budget: &Arc<Semaphore>) -> Held {
         let share = Arc::clone(budget).try_acquire_owned().unwrap();
-        Held::new(vec![7; length].into(), share)
+        Held::new(VecDeque::from([vec![7; length].into()]), share)
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 
 mod fetch;
 mod handing;
+mod verified;
 mod window;
 
 use std::ops::Range;
@@ -26,10 +27,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::fetch::Fetcher;
 use self::handing::{Held, portions};
+use self::verified::Verified;
 use self::window::{Cut, Window};
 use super::committer::Committer;
 use super::error::ReadError;
 use super::types::NarBody;
+use crate::metrics::names;
 
 /// Bytes of windows that all readers may hold together.
 const BUDGET: u64 = 192 * 1024 * 1024;
@@ -51,7 +54,7 @@ pub(super) struct Reader {
     index: Index,
     budget: Arc<Semaphore>,
     /// Verified windows. Also sees to it that clients who want the same one at once fetch it once.
-    memory: Cache<Key, Bytes>,
+    memory: Cache<Key, Verified>,
     /// NARs of more than this many bytes would push everything else out of the memory.
     memorable: u64,
 }
@@ -70,7 +73,7 @@ impl Reader {
     pub(super) fn new(index: Index, store: SharedStore, committer: Committer, memory: u64) -> Arc<Self> {
         let cache = Cache::builder()
             .max_capacity(memory)
-            .weigher(|_: &Key, bytes: &Bytes| u32::try_from(bytes.len() + 128).unwrap_or(u32::MAX))
+            .weigher(|_: &Key, window: &Verified| u32::try_from(window.held() + 128).unwrap_or(u32::MAX))
             .build();
         Arc::new(Self {
             fetcher: Fetcher::new(index.clone(), store, committer),
@@ -150,15 +153,16 @@ impl Reader {
         let fetch = self.fetcher.fetch(manifest, entries.clone());
         let whole = if manifest.sent() <= self.memorable {
             let key = (etag, entries.start, entries.end);
-            self.memory
-                .try_get_with(key, fetch)
-                .await
-                .map_err(|error| (*error).clone())?
+            let entry = self.memory.entry(key).or_try_insert_with(fetch).await;
+            let entry = entry.map_err(|error| (*error).clone())?;
+            let found = if entry.is_fresh() { "bucket" } else { "memory" };
+            metrics::counter!(names::WINDOWS, "found" => found).increment(1);
+            entry.into_value()
         } else {
+            metrics::counter!(names::WINDOWS, "found" => "bucket").increment(1);
             fetch.await?
         };
-        let bytes = whole.slice(window.wanted.clone());
-        Ok(Held::new(bytes, share))
+        Ok(Held::new(whole.slice(window.wanted.clone()), share))
     }
 }
 

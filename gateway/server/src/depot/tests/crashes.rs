@@ -250,13 +250,21 @@ async fn a_bucket_of_a_newer_format_or_another_key_is_refused() {
         seed: [77; 32],
     };
     let other = ClusterKey::from_random([6; 32]);
-    let opened = Depot::open_on(store, &world.dir.path().join("b"), &other, MEMORY, effects).await;
+    let opened = Depot::open_on(
+        store,
+        &world.dir.path().join("b"),
+        &other,
+        MEMORY,
+        settings(),
+        effects,
+    )
+    .await;
     assert!(matches!(opened, Err(OpenError::Log(_))));
     world
         .bucket
-        .tamper("format", Some("hayloft bucket format 2\n".into()));
+        .tamper("format", Some("hayloft bucket format 3\n".into()));
     assert!(matches!(
         world.open("c").await,
-        Err(OpenError::Format { found: 2, known: 1 })
+        Err(OpenError::Format { found: 3, known: 2 })
     ));
 }

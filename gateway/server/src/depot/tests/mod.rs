@@ -1,8 +1,12 @@
 //! The depot on a bucket in memory that can be made to fail.
 
+mod checking;
+mod checkpoints;
+mod collecting;
 mod contents;
 mod crashes;
 mod damage;
+mod fleet;
 mod storms;
 
 use std::sync::Arc;
@@ -16,7 +20,9 @@ use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::SharedStore;
 use hayloft_store::object::memory::MemoryStore;
 
-use super::{BoxError, Depot, Effects, NewCache, OpenError, ReadError, UploadError, Uploaded};
+use super::{
+    BoxError, CollectSettings, Depot, Effects, NewCache, OpenError, ReadError, Upkeep, UploadError, Uploaded,
+};
 
 const MEMORY: u64 = 16 * 1024 * 1024;
 static SEEDS: AtomicU8 = AtomicU8::new(1);
@@ -44,7 +50,15 @@ impl World {
         };
         let store: SharedStore = Arc::clone(&self.bucket) as SharedStore;
         let key = ClusterKey::from_random([5; 32]);
-        Depot::open_on(store, &self.dir.path().join(folder), &key, MEMORY, effects).await
+        Depot::open_on(
+            store,
+            &self.dir.path().join(folder),
+            &key,
+            MEMORY,
+            settings(),
+            effects,
+        )
+        .await
     }
 
     /// Opens a gateway and makes the cache `main`, unless it is there.
@@ -54,6 +68,18 @@ impl World {
             depot.create_cache(new_cache("main")).await.unwrap();
         }
         depot
+    }
+}
+
+/// Everything goes at once, as fast as it can.
+fn settings() -> Upkeep {
+    Upkeep {
+        collect: CollectSettings {
+            grace: std::time::Duration::ZERO,
+            max_rate: 0,
+            ..CollectSettings::default()
+        },
+        ..Upkeep::default()
     }
 }
 

@@ -322,11 +322,14 @@ impl ObjectStore for S3Store {
                     Err(_) => return Err(Failure::Unavailable("no answer began in time".into())),
                 };
                 let more = answer.is_truncated().unwrap_or(false);
-                let keys = answer.contents.unwrap_or_default();
-                Ok(Page {
-                    keys: keys.into_iter().filter_map(|object| object.key).collect(),
-                    more,
-                })
+                let objects = answer.contents.unwrap_or_default().into_iter();
+                let (keys, sizes) = objects
+                    .filter_map(|object| {
+                        let size = object.size.and_then(|size| u64::try_from(size).ok());
+                        Some((object.key?, size.unwrap_or(0)))
+                    })
+                    .unzip();
+                Ok(Page { keys, sizes, more })
             })
             .await
         }

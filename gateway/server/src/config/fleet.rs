@@ -1,0 +1,116 @@
+//! What the file says of the other gateways on the bucket.
+
+use std::net::SocketAddr;
+
+use url::Url;
+
+use super::file;
+use super::load::ConfigError;
+use crate::depot::{LinkFiles, Naming, PeerConfig, Rule};
+
+/// The other gateways, and this one's link to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetConfig {
+    /// What the others call this one.
+    pub name: Option<String>,
+    /// Where other gateways reach it.
+    pub listen: SocketAddr,
+    /// Certificate, key and authority.
+    pub files: LinkFiles,
+    /// The others.
+    pub peers: Vec<PeerConfig>,
+    /// Who is named the committer.
+    pub naming: Naming,
+}
+
+pub(super) fn fleet(
+    link: Option<file::Link>,
+    gateways: Vec<file::Gateway>,
+    committer: Option<file::Committer>,
+    epoch_floor: Option<u64>,
+) -> Result<Option<FleetConfig>, ConfigError> {
+    let refuse = |field: &str, given: String, allowed| ConfigError::Value {
+        field: field.to_owned(),
+        given,
+        allowed,
+    };
+    let rule = match committer {
+        None => Rule::Auto,
+        Some(file::Committer::Flag(true)) => Rule::Yes,
+        Some(file::Committer::Flag(false)) => Rule::No,
+        Some(file::Committer::Word(word)) if word == "auto" => Rule::Auto,
+        Some(file::Committer::Word(word)) => {
+            return Err(refuse("committer", word, "give auto, true or false"));
+        }
+    };
+    let Some(link) = link else {
+        if !gateways.is_empty() {
+            let given = format!("{} gateways", gateways.len());
+            return Err(refuse(
+                "gateways",
+                given,
+                "give link, too: where this gateway listens, and its certificate",
+            ));
+        }
+        if rule == Rule::No {
+            return Err(refuse(
+                "committer",
+                "false".to_owned(),
+                "a gateway without link is alone, and must order changes itself",
+            ));
+        }
+        if let Some(floor) = epoch_floor {
+            return Err(refuse("epochFloor", floor.to_string(), "it needs link"));
+        }
+        return Ok(None);
+    };
+    let file::Link {
+        name,
+        listen,
+        cert_file,
+        key_file,
+        ca_file,
+    } = link;
+    let listen = listen.parse().map_err(|_| {
+        refuse(
+            "link.listen",
+            listen.clone(),
+            "give an IP address and a port, such as 0.0.0.0:8443",
+        )
+    })?;
+    let mut peers: Vec<PeerConfig> = Vec::with_capacity(gateways.len());
+    for (index, file::Gateway { name, url }) in gateways.into_iter().enumerate() {
+        let parsed = Url::parse(&url).ok().filter(|url| {
+            url.scheme() == "https" && url.has_host() && url.path() == "/" && url.query().is_none()
+        });
+        let Some(parsed) = parsed else {
+            return Err(refuse(
+                &format!("gateways[{index}].url"),
+                url,
+                "give a URL such as https://lyon.example.org:8443",
+            ));
+        };
+        if peers.iter().any(|peer| peer.name == name || peer.url == parsed) {
+            return Err(refuse(
+                &format!("gateways[{index}]"),
+                name,
+                "name each other gateway once",
+            ));
+        }
+        peers.push(PeerConfig { name, url: parsed });
+    }
+    Ok(Some(FleetConfig {
+        name,
+        listen,
+        files: LinkFiles {
+            cert: cert_file,
+            key: key_file,
+            ca: ca_file,
+        },
+        peers,
+        naming: Naming {
+            committer: rule,
+            epoch_floor: epoch_floor.unwrap_or(0),
+        },
+    }))
+}

@@ -1,0 +1,127 @@
+//! A gateway without an index begins with a checkpoint, or without one where none can be used.
+
+use super::*;
+
+/// A gateway that took `count` paths, from the `first`th.
+async fn push_some(depot: &Depot, first: u32, count: u32) -> Vec<Sample> {
+    let samples: Vec<Sample> = (first..first + count)
+        .map(|n| sample(&hash(n), noise(u64::from(n), 3000)))
+        .collect();
+    for sample in &samples {
+        push(depot, sample).await.unwrap();
+    }
+    samples
+}
+
+impl World {
+    fn keys(&self, prefix: &str) -> Vec<String> {
+        let keys = self.bucket.keys().into_iter();
+        keys.filter(|key| key.starts_with(prefix)).collect()
+    }
+
+    /// Removes the log's first objects, without which nobody can begin at the beginning.
+    fn forget_the_beginning(&self) {
+        for key in self.keys("log/").iter().take(4) {
+            self.bucket.tamper(key, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_an_index_begins_with_the_checkpoint_and_goes_on_with_the_log() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    let mut samples = push_some(&depot, 0, 8).await;
+    depot.write_checkpoint().await.unwrap();
+    samples.extend(push_some(&depot, 8, 4).await);
+    depot.close().await;
+    world.forget_the_beginning();
+    let fresh = world.open("fresh").await.unwrap();
+    for sample in &samples {
+        assert_there(&fresh, sample).await;
+    }
+    push_some(&fresh, 20, 1).await;
+    // Nothing that was made on the way stays on the disk.
+    let dir = world.dir.path().join("fresh");
+    assert!(!dir.join("checkpoint.sqlite").exists());
+    fresh.close().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_was_tampered_with_is_passed_over_for_an_older_one() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    let mut samples = push_some(&depot, 0, 5).await;
+    depot.write_checkpoint().await.unwrap();
+    samples.extend(push_some(&depot, 5, 5).await);
+    depot.write_checkpoint().await.unwrap();
+    depot.close().await;
+    world.forget_the_beginning();
+    let heads = world.keys("checkpoint/head/");
+    let parts = world.keys("checkpoint/part/");
+    assert_eq!((heads.len(), parts.len()), (2, 2));
+    let store = Arc::clone(&world.bucket) as SharedStore;
+    let flip = async |key: &str| {
+        let mut bytes = store.get(key).await.unwrap().to_vec();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        world.bucket.tamper(key, Some(bytes.into()));
+    };
+    for (folder, broken) in [("b", &parts[1]), ("c", &heads[1])] {
+        flip(broken).await;
+        let depot = world.open(folder).await.unwrap();
+        for sample in &samples {
+            assert_there(&depot, sample).await;
+        }
+        depot.close().await;
+    }
+    // Without any, the log is all there is, and it has a hole now.
+    flip(&heads[0]).await;
+    assert!(matches!(
+        world.open("d").await,
+        Err(OpenError::Log(_) | OpenError::Hole { .. })
+    ));
+}
+
+#[tokio::test]
+async fn the_two_newest_checkpoints_stay_and_what_was_never_finished_goes() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    for n in 0..4 {
+        push_some(&depot, n * 2, 2).await;
+        if n == 2 {
+            // Its description never comes: a crash before the last write.
+            world.bucket.set_faults(Some(Box::new(|_, key| {
+                if key.starts_with("checkpoint/head/") {
+                    hayloft_store::object::memory::Fault::Lost
+                } else {
+                    hayloft_store::object::memory::Fault::None
+                }
+            })));
+            depot.write_checkpoint().await.unwrap_err();
+            world.bucket.set_faults(None);
+            push_some(&depot, 20, 1).await;
+        }
+        depot.write_checkpoint().await.unwrap();
+    }
+    assert_eq!(world.keys("checkpoint/head/").len(), 2);
+    assert_eq!(world.keys("checkpoint/part/").len(), 2);
+    depot.close().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_log_is_not_used() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    push_some(&depot, 0, 3).await;
+    depot.write_checkpoint().await.unwrap();
+    depot.close().await;
+    // The log begins anew, as when a bucket was emptied by half.
+    for key in world.keys("log/") {
+        world.bucket.tamper(&key, None);
+    }
+    let depot = world.with_main("b").await;
+    let shown = depot.missing(&main(), &[hash(0).parse().unwrap()]).await.unwrap();
+    assert_eq!(shown.len(), 1);
+    depot.close().await;
+}

@@ -1,0 +1,14 @@
+//! Metrics (Prometheus) and traces (OpenTelemetry).
+//!
+//! Without `metrics.listen` and `traces.otlp` in the configuration nothing is recorded, and recording costs next to nothing.
+
+pub mod names;
+mod running;
+mod serve;
+mod stage;
+mod traces;
+
+pub(crate) use self::running::Running;
+pub use self::serve::{MetricsError, install};
+pub(crate) use self::stage::{stage, stage_of_request, stage_sync};
+pub use self::traces::{TracesError, layer as traces_layer};
