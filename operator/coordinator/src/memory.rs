@@ -109,6 +109,11 @@ impl Memory {
         })
     }
 
+    /// Whether one of the nodes that hosts are now was ever seen with a role: then there is a layout.
+    pub(crate) fn knows_a_layout(&self) -> bool {
+        self.remembered.values().any(|host| host.had_role)
+    }
+
     /// What is known of the bucket must be asked again.
     pub(crate) fn forget_access(&mut self) {
         self.access = None;

@@ -186,6 +186,11 @@ pub(crate) async fn look(
             continue;
         };
         match asked {
+            // It is new, or came back as another node, and has not heard of the others yet. Whoever believed it would
+            // make a first layout beside the one that there is.
+            Ok(observation) if observation.facts.layout.version == 0 && memory.knows_a_layout() => {
+                last = Some(format!("{name} has not heard of the layout yet"));
+            }
             Ok(observation) => {
                 memory.through = Some(name);
                 return Ok(Some(observation));

@@ -103,9 +103,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
     desired::tell_hosts(input, &mut plan);
     mesh::connect(input, &mut plan);
     layout::change(input, &mut plan);
+    evict::renew_secrets(input, &mut plan);
     moves::follow(input, &mut plan);
     retire::wait_for(input, &mut plan);
-    evict::renew_secrets(input, &mut plan);
     resync::set(input, &mut plan);
     access::ensure(input, &mut plan);
     upkeep::look_after(input, &mut plan);

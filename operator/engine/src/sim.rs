@@ -86,6 +86,8 @@ pub struct SimGarage {
     /// Blocks that somebody refers to.
     live: BTreeSet<Block>,
     made: u32,
+    /// The newest version of whose blocks all nodes have heard.
+    referred: u64,
 }
 
 impl SimGarage {
@@ -100,6 +102,7 @@ impl SimGarage {
             staged: Staged::default(),
             live: BTreeSet::new(),
             made: 0,
+            referred: 0,
         }
     }
 
@@ -286,6 +289,7 @@ impl SimGarage {
                 }
             }
         }
+        self.refer();
         Ok(())
     }
 

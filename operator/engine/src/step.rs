@@ -273,6 +273,8 @@ pub enum Reason {
     Missing,
     /// It is not as the document, or the cluster, wants it.
     Drifted,
+    /// It is not as the document declares.
+    NotDeclared,
     /// The host is empty, all it held lies elsewhere, and it shall hold nothing any more.
     Retired,
     /// The host's node was evicted: it may come back as another one.
@@ -493,6 +495,11 @@ pub enum WaitsFor {
     Secrets {
         /// The hosts.
         hosts: Vec<HostName>,
+    },
+    /// The secrets that these hosts knew to be renewed.
+    Renewal {
+        /// The evicted hosts.
+        known_to: Vec<HostName>,
     },
     /// The clock of the host to be set.
     Clock {

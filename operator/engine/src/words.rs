@@ -169,6 +169,7 @@ impl fmt::Display for WaitsFor {
             Self::Barred { host } => write!(f, "{host} to forget its evicted node and come back as a new one"),
             Self::Admission { why } => f.write_str(why),
             Self::Secrets { hosts } => write!(f, "the new secrets to be in use on {}", list(hosts)),
+            Self::Renewal { known_to } => write!(f, "the secrets that {} knew to be renewed", list(known_to)),
             Self::Clock { ahead } if *ahead < 0 => write!(
                 f,
                 "its clock, which is {} s behind, to be set; switch time synchronisation on",
@@ -253,6 +254,7 @@ impl fmt::Display for Reason {
             }
             Self::Missing => f.write_str("it does not exist"),
             Self::Drifted => f.write_str("it was changed by somebody else"),
+            Self::NotDeclared => f.write_str("it is not as the document declares"),
             Self::Retired => f.write_str("it is empty, and all it held lies elsewhere"),
             Self::Barred => f.write_str("the node that it was is evicted; it may come back as a new one"),
             Self::NewDisk => f.write_str("its data disk was replaced, as a person said"),

@@ -5,6 +5,7 @@
     reason = "what fails in a test shall fail the test"
 )]
 
+mod hosts;
 mod life;
 mod monitoring;
 mod preflight;

@@ -32,6 +32,11 @@ pub(crate) fn run(args: &[&str]) -> Output {
 
 /// Runs a command that ends by itself; kills it when it does not.
 pub(crate) fn finish(command: &mut Command) -> Output {
+    finish_within(command, PATIENCE)
+}
+
+/// The same with a patience of its own.
+pub(crate) fn finish_within(command: &mut Command, patience: Duration) -> Output {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -40,7 +45,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
         .unwrap();
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > patience {
             child.kill().unwrap();
             panic!("{command:?} did not end: {:?}", child.wait_with_output());
         }

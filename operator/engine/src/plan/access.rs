@@ -72,7 +72,7 @@ fn mend(input: &Input<'_>, cluster: &ClusterFacts, bucket: &BucketFacts, plan: &
         (
             quota != shall || object_quota,
             Drift::Quota { shall },
-            Reason::Outdated,
+            Reason::NotDeclared,
         ),
         (website, Drift::Website, Reason::Drifted),
         (lifecycle, Drift::Lifecycle, Reason::Drifted),

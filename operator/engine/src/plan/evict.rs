@@ -15,10 +15,16 @@ use crate::{AskedFor, ClusterFacts, Input, Member, NodeRole, Plan, Reason, RoleC
 const SETTLES: SignedDuration = SignedDuration::from_secs(60);
 
 /// Bars whom a person put out, and the one host that is taken for dead.
-pub(super) fn bar(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan) {
+pub(super) fn bar(input: &Input<'_>, cluster: &ClusterFacts, difference: &Difference<'_>, plan: &mut Plan) {
     for member in input.members.values() {
+        // What it comes back as is let in by nobody as long as the person's word stands, and holds nothing to be taken.
+        let done = member.role.is_none()
+            && member
+                .facts
+                .is_some_and(|facts| !facts.former.is_disjoint(&input.snapshot.barred));
         if member.asked() == Some(AskedFor::Evict)
             && !member.barred
+            && !done
             && let Some(node) = member.id()
         {
             if let Some(waits_for) = only_copy(input, member) {
@@ -34,7 +40,8 @@ pub(super) fn bar(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan) {
         let (member, host) = (dead.member, dead.member.name.clone());
         let Some(node) = member.id() else { return };
         let what = format!("put out {host}, which seems dead");
-        let after = without(cluster, &[node], &BTreeMap::new());
+        // Whoever is ready comes in its place.
+        let after = without(cluster, &[node], &assignments(&difference.joins));
         // A rule never puts out a host that nobody could stand in for.
         let obstacle = only_copy(input, member)
             .or_else(|| too_few(input, &after.values().collect::<Vec<_>>()))

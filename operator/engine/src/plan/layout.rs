@@ -45,7 +45,8 @@ pub(super) fn change(input: &Input<'_>, plan: &mut Plan) {
     };
     let layout = &cluster.layout;
     strangers(input, layout, plan);
-    evict::bar(input, cluster, plan);
+    let difference = differ(input, layout, plan);
+    evict::bar(input, cluster, &difference, plan);
     if !layout.staged.is_empty() {
         let ours = input
             .snapshot
@@ -68,7 +69,6 @@ pub(super) fn change(input: &Input<'_>, plan: &mut Plan) {
         return;
     }
     settle::follow(input, cluster, plan);
-    let difference = differ(input, layout, plan);
     if layout.version == 0 {
         version::first(input, cluster, &difference, plan);
     } else if !evict::remove(input, cluster, &difference, plan)

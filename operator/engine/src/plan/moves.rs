@@ -25,9 +25,22 @@ pub(super) fn follow(input: &Input<'_>, plan: &mut Plan) {
     if plan.changes_layout() {
         return;
     }
+    // Every Garage is about to be restarted, and only a repair after that counts.
+    let restarts = plan
+        .steps
+        .iter()
+        .any(|planned| matches!(planned.step, Step::RotateSecrets { .. }));
     for facts in input.unplaced() {
         // Repairs count only from settling on. The newest version says of itself what it waits for.
         if facts.settled.is_none() || !cluster.layout.settled || facts.is_trivial() {
+            continue;
+        }
+        if restarts {
+            let known_to = input.snapshot.secrets.known_to.iter().cloned().collect();
+            plan.wait(
+                format!("place the data of layout version {}", facts.version),
+                WaitsFor::Renewal { known_to },
+            );
             continue;
         }
         advance(input, cluster, facts, plan);

@@ -75,7 +75,6 @@ impl SimGarage {
             for version in self.versions.iter_mut().take(stuck) {
                 version.live = false;
             }
-            self.settle();
             return;
         }
         let may_sync = acked && (synced || self.has_quorums());
@@ -90,6 +89,16 @@ impl SimGarage {
             } else if synced {
                 node.tracker.sync_ack = current;
             }
+        }
+        self.refer();
+    }
+
+    /// Synced tables tell every node which blocks it should have.
+    pub(super) fn refer(&mut self) {
+        let current = self.current_version();
+        if self.live_versions().count() > 1 && self.is_settled() && self.referred < current {
+            self.referred = current;
+            self.settle();
         }
     }
 

@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod absences;
 mod convergence;
+mod disks;
+mod evictions;
+mod moves;
 mod plans;
 mod second_judge;
+mod size;
+mod upkeep;
+mod wedges;
 mod world;

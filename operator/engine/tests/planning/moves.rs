@@ -1,0 +1,118 @@
+//! Versions from the moment they are applied until everyone who left is empty.
+
+use crate::world::{World, document, name};
+use hayloft_api::document::HostState;
+use hayloft_engine::AskedFor;
+use insta::assert_snapshot;
+
+#[test]
+fn a_join_from_apply_to_placed() {
+    let mut world = World::converged(3);
+    world.document = document(4);
+    world.starts(4);
+    assert_snapshot!(world.story(20));
+    assert_eq!(world.garage.lacking(world.node(4)), 0);
+}
+
+#[test]
+fn a_drain_from_apply_to_retired() {
+    let mut world = World::converged(4);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    assert_snapshot!(world.story(15));
+    // Garage keeps blocks for ten minutes more.
+    world.watches(500);
+    assert!(world.retired.is_empty());
+    world.watches(200);
+    assert_eq!(world.retired, [(name(4), 0)]);
+    assert!(world.plan().is_done(), "{}", world.plan());
+}
+
+#[test]
+fn a_person_drains_a_host_beside_the_document() {
+    let mut world = World::converged(4);
+    world.asks(4, AskedFor::Drain);
+    world.watches(800);
+    assert_eq!(world.retired, [(name(4), 0)]);
+}
+
+#[test]
+fn a_host_that_dies_in_the_second_of_its_ack_is_repaired_again() {
+    let mut world = World::converged(3);
+    world.document = document(4);
+    world.starts(4);
+    while world.snapshot.moves.iter().all(|facts| facts.repairs.is_empty()) {
+        world.round();
+    }
+    world.dies_in_the_second_of_its_ack(4);
+    assert_snapshot!(world.story(12));
+    assert_eq!(world.garage.lacking(world.node(4)), 0);
+}
+
+#[test]
+fn a_join_while_a_drain_is_under_way() {
+    let mut world = World::converged(4);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    while world.snapshot.moves.iter().all(|facts| facts.settled.is_none()) {
+        world.round();
+    }
+    let drained = world.document.spec.hosts[3].clone();
+    world.document = document(5);
+    world.document.spec.hosts[3] = drained;
+    world.starts(5);
+    world.converge(6);
+    assert_eq!(world.versions, [1, 2, 3], "{}", world.plan());
+    world.watches(800);
+    assert_eq!(world.retired, [(name(4), 0)]);
+    assert!(world.plan().is_done(), "{}", world.plan());
+}
+
+#[test]
+fn a_destination_that_is_down_keeps_a_move_from_being_placed() {
+    let mut world = World::converged(3);
+    world.document = document(4);
+    world.starts(4);
+    while world.snapshot.moves.iter().all(|facts| facts.settled.is_none()) {
+        world.round();
+    }
+    world.ends(4);
+    world.converge(10);
+    assert_snapshot!(world.look());
+}
+
+#[test]
+fn a_coordinator_that_was_killed_after_applying_goes_on_where_it_was() {
+    let mut world = World::converged(3);
+    world.document = document(4);
+    world.starts(4);
+    while world.versions.len() < 2 {
+        world.round();
+    }
+    for facts in world.snapshot.hosts.values_mut() {
+        facts.told = None;
+    }
+    world.converge(20);
+    assert!(world.plan().is_done(), "{}", world.plan());
+    assert_eq!(world.versions, [1, 2]);
+}
+
+#[test]
+fn blocks_move_fast_while_clients_are_idle() {
+    let mut world = World::converged(3);
+    world.kept = true;
+    world.document = document(4);
+    world.starts(4);
+    world.snapshot.clients_idle = true;
+    while world.versions.len() < 2 {
+        world.round();
+    }
+    assert_snapshot!(world.look());
+    world.converge(20);
+    let calm = |world: &World| {
+        world
+            .snapshot
+            .hosts
+            .values()
+            .all(|facts| facts.resync == Some(Default::default()))
+    };
+    assert!(calm(&world), "{}", world.plan());
+}
