@@ -21,7 +21,7 @@ use crate::control::{self, FolderLock, LockError};
 use crate::declare::declare;
 use crate::depot::{Depot, DepotConfig, DepotError, Effects, Fleet, OpenError, TlsError};
 use crate::error::chain;
-use crate::metrics;
+use crate::metrics::{self, watch_readiness};
 use crate::routes::router;
 use crate::serve::Server;
 use crate::state::Gateway;
@@ -123,7 +123,7 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
         fleet,
         memory,
         upkeep,
-        metrics: _,
+        metrics,
         traces: _,
         caches,
     } = config;
@@ -150,6 +150,10 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
 
     let mut background = None;
     let gateway = gateway(verifier, outside, public_url, &caches);
+    let _readiness = metrics.map(|_| {
+        let watch = watch_readiness(gateway.clone());
+        AbortOnDropHandle::new(tokio::spawn(watch))
+    });
     let server = Server::start(listen, router(gateway.clone()))
         .await
         .map_err(|source| ServeError::Bind { addr: listen, source })?;

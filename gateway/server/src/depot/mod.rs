@@ -7,6 +7,7 @@ mod checkpoint;
 mod claim;
 mod collect;
 mod committer;
+mod disk_cache;
 mod error;
 mod fleet;
 mod follow;
@@ -68,6 +69,7 @@ use self::caches::Caches;
 use self::checkpoint::Writer;
 use self::collect::Collector;
 use self::committer::{CommitError, Committer, State};
+use self::disk_cache::DiskCache;
 use self::health::Health;
 use self::ingest::Ingest;
 use self::narinfos::Narinfos;
@@ -80,6 +82,8 @@ use self::scrub::Scrubber;
 use self::uses::Uses;
 
 const INDEX_FILE: &str = "index.sqlite";
+/// The folder of frames on disk.
+const FRAMES: &str = "frames";
 /// How long closing waits for what is in flight.
 const CLOSING: Duration = Duration::from_secs(6);
 /// How long a change of a cache may take.
@@ -205,7 +209,8 @@ impl Depot {
             Arc::clone(&clock),
             Arc::clone(&store),
         );
-        let reader = Reader::new(index.clone(), Arc::clone(&store), committer.clone(), memory);
+        let disk = disk_cache(state_dir, upkeep.disk).await;
+        let reader = Reader::new(index.clone(), Arc::clone(&store), committer.clone(), memory, disk);
         let uses = Arc::new(Uses::new(Arc::clone(&clock)));
         let collector = Collector {
             index: index.clone(),
@@ -452,6 +457,23 @@ impl Depot {
             Err(_) => Err(DepotError::Unavailable(
                 "the bucket did not take the change in time; it may still come true".to_owned(),
             )),
+        }
+    }
+}
+
+/// The frames on disk; none when none are to be kept, or the folder cannot be used: reads go to the bucket then.
+async fn disk_cache(state_dir: &Path, size: u64) -> Option<DiskCache> {
+    let folder = state_dir.join(FRAMES);
+    if size == 0 {
+        // What an earlier configuration kept.
+        let _ = tokio::fs::remove_dir_all(&folder).await;
+        return None;
+    }
+    match DiskCache::open(&folder, size).await {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "no frames are kept on disk");
+            None
         }
     }
 }

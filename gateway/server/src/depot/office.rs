@@ -21,6 +21,7 @@ use super::committer::{CommitError, Request, State};
 use super::error::{BoxError, sentence};
 use super::fleet::{Fleet, Outbound, Seat};
 use super::random::Random;
+use crate::metrics::names;
 
 /// How long a group waits for company.
 const GATHER: Duration = Duration::from_millis(4);
@@ -161,6 +162,7 @@ impl Office {
             match self.drive(&mut term, step, state).await {
                 Ok(counted) => {
                     next_look = self.next_look();
+                    note_group(&admitted);
                     if let Some(counted) = counted {
                         self.count(counted, state, fleet, outbound.as_ref()).await;
                     }
@@ -349,6 +351,13 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Counts a group of records that was written.
+fn note_group(admitted: &[Request]) {
+    let records: usize = admitted.iter().map(|request| request.records.len()).sum();
+    metrics::counter!(names::LOG_OBJECTS).increment(1);
+    metrics::histogram!(names::LOG_RECORDS).record(u32::try_from(records).unwrap_or(u32::MAX));
 }
 
 /// Refuses requests.

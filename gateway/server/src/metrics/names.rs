@@ -61,7 +61,7 @@ pub const NARINFOS: &str = "hayloft_gateway_narinfos_total";
 
 /// The stages of a push and of a pull, in order.
 pub const STAGES: &[&str] = &[
-    "receive", "cut", "lookup", "compress", "pack", "put", "commit", "plan", "fetch", "check", "send",
+    "receive", "cut", "lookup", "compress", "pack", "put", "commit", "disk", "plan", "fetch", "check", "send",
 ];
 
 const NONE: (&str, &[&str]) = ("", &[]);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod program;
+mod watching;
 
 use std::time::Duration;
 

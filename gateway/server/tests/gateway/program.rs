@@ -160,8 +160,13 @@ caches:
 
     /// Starts the gateway and waits until it serves.
     pub(crate) async fn serve(&self) -> Gateway {
+        self.serve_with(&[]).await
+    }
+
+    /// Starts it with a changed configuration and waits until it serves.
+    pub(crate) async fn serve_with(&self, changes: &[(&str, &str)]) -> Gateway {
         let log = self.dir.path().join(format!("{}.log", free_port()));
-        let mut child = Self::command(&["serve", "--log-format", "json"], &self.config())
+        let mut child = Self::command(&["serve", "--log-format", "json"], &self.changed(changes))
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()

@@ -22,6 +22,7 @@ use tracing::Span;
 
 use super::verified::{Assembly, Buffer, Slice, Verified};
 use crate::depot::committer::Committer;
+use crate::depot::disk_cache::DiskCache;
 use crate::depot::error::{ReadError, sentence};
 use crate::metrics::{names, stage, stage_sync};
 
@@ -38,6 +39,7 @@ pub(super) struct Fetcher {
     store: SharedStore,
     committer: Committer,
     in_flight: Arc<Semaphore>,
+    disk: Option<DiskCache>,
 }
 
 /// What a range turned out to hold.
@@ -51,12 +53,18 @@ enum Outcome {
 }
 
 impl Fetcher {
-    pub(super) fn new(index: Index, store: SharedStore, committer: Committer) -> Self {
+    pub(super) fn new(
+        index: Index,
+        store: SharedStore,
+        committer: Committer,
+        disk: Option<DiskCache>,
+    ) -> Self {
         Self {
             index,
             store,
             committer,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            disk,
         }
     }
 
@@ -74,7 +82,16 @@ impl Fetcher {
                 Entry::Literal(_) => None,
             })
             .collect();
-        let mut have: HashMap<usize, Slice> = HashMap::new();
+        let mut have: HashMap<usize, Slice> = match &self.disk {
+            Some(disk) => {
+                let found = stage("disk", disk.get(&digests)).await;
+                found
+                    .into_iter()
+                    .map(|(index, bytes)| (index, Slice::whole(bytes)))
+                    .collect()
+            }
+            None => HashMap::new(),
+        };
         let mut damage = DamageRecord::default();
         // A pack may vanish because its frames were moved: then they are looked up once more.
         for again in [false, true] {
@@ -85,7 +102,16 @@ impl Fetcher {
                 .buffer_unordered(AT_ONCE);
             while let Some(outcome) = fetches.next().await {
                 match outcome? {
-                    Outcome::Frames(frames) => have.extend(frames),
+                    Outcome::Frames(frames) => {
+                        if let Some(disk) = &self.disk {
+                            for (index, frame) in &frames {
+                                if let Some(digest) = digests.get(*index).copied().flatten() {
+                                    disk.keep(digest, &frame.copied());
+                                }
+                            }
+                        }
+                        have.extend(frames);
+                    }
                     Outcome::PackLost(pack) => damage.packs.push(pack),
                     Outcome::FramesLost(pack, frames) => {
                         damage

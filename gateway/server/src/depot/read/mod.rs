@@ -30,6 +30,7 @@ use self::handing::{Held, portions};
 use self::verified::Verified;
 use self::window::{Cut, Window};
 use super::committer::Committer;
+use super::disk_cache::DiskCache;
 use super::error::ReadError;
 use super::types::NarBody;
 use crate::metrics::names;
@@ -70,13 +71,19 @@ struct Sending {
 }
 
 impl Reader {
-    pub(super) fn new(index: Index, store: SharedStore, committer: Committer, memory: u64) -> Arc<Self> {
+    pub(super) fn new(
+        index: Index,
+        store: SharedStore,
+        committer: Committer,
+        memory: u64,
+        disk: Option<DiskCache>,
+    ) -> Arc<Self> {
         let cache = Cache::builder()
             .max_capacity(memory)
             .weigher(|_: &Key, window: &Verified| u32::try_from(window.held() + 128).unwrap_or(u32::MAX))
             .build();
         Arc::new(Self {
-            fetcher: Fetcher::new(index.clone(), store, committer),
+            fetcher: Fetcher::new(index.clone(), store, committer, disk),
             index,
             budget: Arc::new(Semaphore::new(
                 usize::try_from(BUDGET / UNIT).unwrap_or(usize::MAX),
