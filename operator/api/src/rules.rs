@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::document::{CacheSpec, HostSpec, PoolSpec, ResyncWorkers, Role, Spec};
-use crate::{Bytes, Document};
+use crate::{Bytes, Document, Percent, Span};
 
 /// A field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,13 @@ impl Found {
 /// The smallest pledge: below it Garage's partitions become too small to be of use.
 pub const MIN_PLEDGE: Bytes = Bytes::gib(1);
 
+/// The most hosts that hold data: Garage numbers them with one byte.
+const MAX_STORAGE: usize = 256;
+/// Who is ready to join does not wait longer for others.
+const MAX_JOIN_WINDOW: Span = Span::days(1);
+/// The largest share of every disk that is never planned with.
+const MAX_RESERVE: Percent = Percent::new(90);
+
 // What gateways and clients take.
 /// The longest retention, in seconds: clients hold it in 31 bits.
 const MAX_RETENTION: u64 = 0x7fff_ffff;
@@ -84,6 +91,7 @@ pub fn check(document: &Document) -> Result<(), Violations> {
     garage(spec, &mut found);
     hosts(spec, &mut found);
     admission(spec, &mut found);
+    rebalance(spec, &mut found);
     if let ResyncWorkers::Fixed(n) = spec.rebalance.resync_workers
         && !(1..=8).contains(&n)
     {
@@ -107,7 +115,39 @@ pub fn check(document: &Document) -> Result<(), Violations> {
     found.result()
 }
 
+fn rebalance(spec: &Spec, found: &mut Found) {
+    let rebalance = &spec.rebalance;
+    if rebalance.dead_after.seconds == 0 {
+        found.add(
+            "spec.rebalance.deadAfter",
+            rebalance.dead_after,
+            "at least 1s is needed; hours are better, for a host that is put out loses its place",
+        );
+    }
+    if rebalance.join_window > MAX_JOIN_WINDOW {
+        found.add(
+            "spec.rebalance.joinWindow",
+            rebalance.join_window,
+            format!("at most {MAX_JOIN_WINDOW} is allowed"),
+        );
+    }
+    if rebalance.reserve > MAX_RESERVE {
+        found.add(
+            "spec.rebalance.reserve",
+            rebalance.reserve,
+            format!("at most {MAX_RESERVE} is allowed; else no disk would take any data"),
+        );
+    }
+}
+
 fn garage(spec: &Spec, found: &mut Found) {
+    if spec.garage.quota == Some(Bytes(0)) {
+        found.add(
+            "spec.garage.quota",
+            Bytes(0),
+            "more than nothing is needed; leave it out for no limit",
+        );
+    }
     let garage = &spec.garage;
     let factor = garage.replication_factor;
     if !matches!(factor, 1 | 3 | 5) {
@@ -140,6 +180,13 @@ fn garage(spec: &Spec, found: &mut Found) {
     // Without any storage host declared, all of them join by token, and how many come is not known here.
     if storage == 0 {
         return;
+    }
+    if storage > MAX_STORAGE {
+        found.add(
+            "spec.hosts",
+            format!("{storage} with role storage"),
+            format!("at most {MAX_STORAGE}, as many as Garage numbers, are allowed"),
+        );
     }
     if storage < usize::from(factor) {
         found.add(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hayloft_api::status::EventKind;
 use hayloft_api::{Document, Generation, HostName};
-use hayloft_engine::{AskedFor, Drift, Objection, Snapshot, Staged, Step};
+use hayloft_engine::{Drift, Objection, Snapshot, Staged, Step};
 use hayloft_garage::admin::{AdminError, Client};
 use jiff::Timestamp;
 use rand::Rng;
@@ -236,18 +236,7 @@ impl Actor<'_> {
             .await
             .map_err(ActError::Store)?;
         self.memory.barred.insert(node, host.clone());
-        if self
-            .memory
-            .asked
-            .get(host)
-            .is_some_and(|asked| asked.what == AskedFor::Evict)
-        {
-            self.store
-                .drop_record(Kind::Asked, host)
-                .await
-                .map_err(ActError::Store)?;
-            self.memory.asked.remove(host);
-        }
+        // A person's word stands until it is withdrawn: the host is not let in again under another node.
         let short = node.short();
         let text = format!("{host} is put out: its node {short} is barred, and what it knows is renewed");
         self.tell(EventKind::Host, text);

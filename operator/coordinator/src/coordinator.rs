@@ -102,8 +102,11 @@ impl Coordinator {
         };
         let (instance, pace_seed, promise_seed, secrets_seed) = (fresh(), fresh(), fresh(), fresh());
         let instance = hex::encode(instance.get(..16).unwrap_or_default());
-        // Whoever wrote that down had this store, and with its lock gone it is gone too.
-        let predecessor: Option<Predecessor> = store.json_fact("leader").await.map_err(StartError::Store)?;
+        // Whoever wrote that down held the lock that is ours now, so it is gone. In a copy of a store stands somebody who may
+        // well live.
+        let written: Option<Predecessor> = store.json_fact("leader").await.map_err(StartError::Store)?;
+        let place = lock.place();
+        let predecessor = written.filter(|gone| !place.is_empty() && gone.lock == place);
         let epoch = store.take_epoch(0).await.map_err(StartError::Store)?;
         let now = clock();
         let mut memory = Memory::load(&store, now).await.map_err(StartError::Store)?;
@@ -127,6 +130,7 @@ impl Coordinator {
         let leader = Predecessor {
             epoch,
             instance: instance.clone(),
+            lock: place,
         };
         store
             .put_json_fact("leader", &leader)
@@ -136,7 +140,7 @@ impl Coordinator {
             leadership: Leadership::start(links.clone(), candidacy, predecessor, promise_seed),
             kept: Kept::new(&memory),
             store,
-            _lock: lock,
+            lock,
             links,
             document,
             words: heard,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
-use hayloft_api::{HostName, NodeId};
+use hayloft_api::{Bytes, HostName, NodeId, Rate};
 use hayloft_engine::{RepairFacts, ResyncFacts};
 use hayloft_garage::admin::{AdminError, Client, Repair, Requests, Variable, Whom, Worker, WorkerState};
 use jiff::{SignedDuration, Timestamp};
@@ -47,6 +47,9 @@ pub(crate) struct Details {
     queues_at: Option<Timestamp>,
     settings_at: Option<Timestamp>,
     scrubs_at: Option<Timestamp>,
+    /// Bytes a second that hosts read from their disks, since their resync was last set.
+    pub(crate) sending: BTreeMap<HostName, Rate>,
+    reads: BTreeMap<HostName, (Timestamp, u64)>,
     requests: Option<(Timestamp, BTreeMap<HostName, u64>)>,
 }
 
@@ -193,9 +196,13 @@ impl Details {
         }
         let asked = clients.iter().map(|(host, client)| async move {
             let text = bounded(client.metrics()).await?;
-            Some((host.clone(), Requests::of(&text).s3))
+            Some((host.clone(), Requests::of(&text)))
         });
-        let counts: BTreeMap<HostName, u64> = join_all(asked).await.into_iter().flatten().collect();
+        let seen: BTreeMap<HostName, Requests> = join_all(asked).await.into_iter().flatten().collect();
+        for (host, requests) in &seen {
+            self.count_reads(host, requests.block_bytes_read, now);
+        }
+        let counts: BTreeMap<HostName, u64> = seen.into_iter().map(|(host, seen)| (host, seen.s3)).collect();
         if let Some((at, before)) = &self.requests {
             let passed = now.duration_since(*at).as_secs_f64();
             let more = counts
@@ -207,6 +214,28 @@ impl Details {
             self.idle = Some(rate < IDLE);
         }
         self.requests = Some((now, counts));
+    }
+}
+
+impl Details {
+    /// What a host reads is what it sends, to members and clients: the limit of its link is for both.
+    fn count_reads(&mut self, host: &HostName, bytes: u64, now: Timestamp) {
+        if let Some((at, before)) = self.reads.insert(host.clone(), (now, bytes))
+            && bytes >= before
+        {
+            let millis = u128::try_from(now.duration_since(at).as_millis())
+                .unwrap_or(0)
+                .max(1);
+            let rate = u128::from(bytes - before) * 1000 / millis;
+            let rate = Rate(Bytes(u64::try_from(rate).unwrap_or(u64::MAX)));
+            self.sending.insert(host.clone(), rate);
+        }
+    }
+
+    /// A host's speed was set: what it did before says nothing of what it does now.
+    pub(crate) fn forget_speed(&mut self, host: &HostName) {
+        self.sending.remove(host);
+        self.reads.remove(host);
     }
 }
 

@@ -67,6 +67,11 @@ pub(crate) struct Predecessor {
     pub(crate) epoch: u64,
     /// Itself.
     pub(crate) instance: String,
+    /// The lock that it held, as [`StoreLock::place`] tells it.
+    ///
+    /// [`StoreLock::place`]: crate::store::StoreLock::place
+    #[serde(default)]
+    pub(crate) lock: String,
 }
 
 impl Leadership {

@@ -39,7 +39,7 @@ const LAST_ROUND: Duration = Duration::from_secs(2);
 /// Everything that a round works with.
 pub(crate) struct Loop {
     pub(crate) store: Store,
-    pub(crate) _lock: StoreLock,
+    pub(crate) lock: StoreLock,
     pub(crate) links: watch::Receiver<Links>,
     pub(crate) document: watch::Receiver<Document>,
     pub(crate) words: mpsc::Receiver<Word>,
@@ -262,6 +262,7 @@ impl Loop {
             let leader = Predecessor {
                 epoch,
                 instance: self.term.instance.clone(),
+                lock: self.lock.place(),
             };
             self.store.put_json_fact("leader", &leader).await?;
             tracing::warn!(epoch, "hosts follow a later term; a new one begins");

@@ -374,6 +374,11 @@ pub enum WaitsFor {
         /// The host.
         host: HostName,
     },
+    /// Hosts that join or change, which comes before anybody leaves.
+    Arrivals {
+        /// The hosts.
+        hosts: Vec<HostName>,
+    },
     /// Hosts that are put out to lose their role.
     Removal {
         /// The hosts.

@@ -89,6 +89,8 @@ impl fmt::Display for WaitsFor {
                 "other copies of what {host} holds: there are none, for everything has one copy only; drain it instead, \
                  while it is up"
             ),
+            Self::Arrivals { hosts } if hosts.is_empty() => f.write_str("the zone redundancy to change first"),
+            Self::Arrivals { hosts } => write!(f, "{}, which come first", list(hosts)),
             Self::Removal { hosts } => write!(f, "the role of {} to end", list(hosts)),
             Self::Calm => f.write_str("moves and other upkeep to end, and everyone to be up"),
             Self::JoinWindow { until } => write!(f, "other hosts that may join with it, until {until:.0}"),

@@ -267,9 +267,9 @@ impl Cluster {
     }
 
     /// Kills the coordinator in the middle of what it does.
-    pub fn kill_coordinator(&mut self) {
+    pub async fn kill_coordinator(&mut self) {
         if let Some(seat) = self.seat.take() {
-            seat.kill();
+            seat.kill().await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Clients that push and pull steadily, through the client that the gateway uses, and remember what was acknowledged.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ const SMALLEST: f64 = 4096.0;
 const LARGEST: f64 = 2.0 * 1024.0 * 1024.0;
 const WRITERS: u64 = 2;
 const READERS: u64 = 2;
-/// Each client waits so long between two requests.
+/// Each client waits so long between two requests, unless it is told to be gentle.
 const REST: Duration = Duration::from_millis(120);
 
 /// What clients met.
@@ -48,6 +49,10 @@ struct Shared {
     score: Mutex<Score>,
     store: watch::Sender<Arc<S3Store>>,
     next: Mutex<u64>,
+    /// Whether clients only pull for a while.
+    quiet: AtomicBool,
+    /// Times that each client rests longer.
+    gentle: AtomicU32,
     began: Instant,
 }
 
@@ -67,6 +72,8 @@ impl Load {
                 score: Mutex::default(),
                 store: watch::Sender::new(Arc::new(S3Store::new(config))),
                 next: Mutex::new(0),
+                quiet: AtomicBool::new(false),
+                gentle: AtomicU32::new(1),
                 began: Instant::now(),
             }),
             stop: CancellationToken::new(),
@@ -95,11 +102,13 @@ impl Load {
                 let mut random = StdRng::seed_from_u64(n);
                 while !stop.is_cancelled() {
                     if n < WRITERS {
-                        shared.push().await;
+                        if !shared.quiet.load(Ordering::Relaxed) {
+                            shared.push().await;
+                        }
                     } else {
                         shared.pull(random.random()).await;
                     }
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(REST * shared.gentle.load(Ordering::Relaxed)).await;
                 }
             });
         }
@@ -108,6 +117,16 @@ impl Load {
     /// Where the bucket is from now on, as a gateway is told.
     pub fn use_config(&self, config: &S3Config) {
         self.shared.store.send_replace(Arc::new(S3Store::new(config)));
+    }
+
+    /// Clients rest so many times longer from now on: for many daemons on few processors.
+    pub fn be_gentle(&self, times: u32) {
+        self.shared.gentle.store(times, Ordering::Relaxed);
+    }
+
+    /// Whether clients push nothing from now on. They go on pulling.
+    pub fn only_pull(&self, only: bool) {
+        self.shared.quiet.store(only, Ordering::Relaxed);
     }
 
     /// What was met so far.

@@ -142,7 +142,8 @@ impl Change {
         let next = self.version() + 1;
         let status = cluster
             .until_within(patience, "placed", |status| claims_placed(status, next))
-            .await?;
+            .await
+            .with_context(|| format!("of what was there before is missing: {:?}", self.missing(cluster)))?;
         self.placed = Some(self.began.elapsed());
         let missing = self.missing(cluster)?;
         ensure!(missing.is_empty(), "said to be placed, and is not: {missing:?}");

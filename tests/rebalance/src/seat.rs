@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::PATIENCE;
 use crate::cluster::clock;
 use crate::door::Door;
 use crate::host::Host;
@@ -141,10 +142,17 @@ impl Seat {
         Ok(&self.life.as_ref().context("it is dead")?.coordinator)
     }
 
-    /// Ends it at once, in the middle of what it does.
-    pub fn kill(mut self) {
-        if let Some(life) = self.life.take() {
-            life.runtime.shutdown_background();
+    /// Ends it at once, in the middle of what it does, and gives back when it is gone.
+    pub async fn kill(mut self) {
+        if let Some(Life {
+            runtime,
+            coordinator,
+            store,
+        }) = self.life.take()
+        {
+            drop((coordinator, store));
+            let gone = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE));
+            let _ = gone.await;
         }
     }
 

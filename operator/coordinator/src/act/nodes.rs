@@ -197,6 +197,9 @@ impl Actor<'_> {
                 .await;
             self.at(through, set)?;
             self.memory.details.resync.insert(*node, setting);
+            if let Some(host) = self.memory.hosts_by_node().get(node) {
+                self.memory.details.forget_speed(host);
+            }
         }
         Ok(())
     }

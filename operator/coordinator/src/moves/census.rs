@@ -61,6 +61,11 @@ impl Censuses {
         self.last.get(host).map(|(asked, census)| (*asked, census))
     }
 
+    #[cfg(test)]
+    pub(crate) fn put(&mut self, host: &HostName, asked: Timestamp, census: Census) {
+        self.last.insert(host.clone(), (asked, census));
+    }
+
     /// Takes in counts that have ended, and begins those that are due.
     ///
     /// `skews` tells how far hosts' clocks are ahead: they judge by their own when a count began.

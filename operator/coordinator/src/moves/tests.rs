@@ -1,1 +1,248 @@
+use hayloft_api::question::{Census, Digest, PartitionCensus};
+use hayloft_engine::RepairFacts;
 
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + seconds).unwrap()
+}
+
+fn id(n: u8) -> NodeId {
+    NodeId::from_public_key([n; 32])
+}
+
+fn hosts() -> BTreeMap<NodeId, HostName> {
+    (1..=5)
+        .map(|n| (id(n), format!("host-{n}").parse().unwrap()))
+        .collect()
+}
+
+fn layout(version: u64, nodes: &[u8], settled: bool) -> LayoutFacts {
+    let role = |n: &u8| NodeRole {
+        zone: format!("zone-{n}"),
+        capacity: Some(1 << 30),
+        tags: vec![],
+    };
+    LayoutFacts {
+        version,
+        roles: nodes.iter().map(|n| (id(*n), role(n))).collect(),
+        settled,
+        ..LayoutFacts::default()
+    }
+}
+
+/// All partitions on these nodes.
+fn map(nodes: [u8; 3]) -> LayoutMap {
+    LayoutMap {
+        zones: nodes.iter().map(|n| (id(*n), format!("zone-{n}"))).collect(),
+        holders: vec![nodes.map(id).to_vec(); 256],
+    }
+}
+
+fn census(bytes: u64) -> Census {
+    let partition = PartitionCensus {
+        count: u64::from(bytes > 0),
+        bytes,
+        digest: Digest::new([0; 32]),
+    };
+    Census {
+        began: at(0),
+        ended: at(0),
+        partitions: vec![partition; 256],
+    }
+}
+
+struct Scene {
+    moves: Moves,
+    hosts: BTreeMap<NodeId, HostName>,
+    started: BTreeMap<NodeId, Timestamp>,
+    gone: BTreeSet<NodeId>,
+    sound: BTreeSet<NodeId>,
+}
+
+impl Scene {
+    /// Three hosts with a first layout, whose move is over.
+    fn new() -> Self {
+        let mut scene = Self {
+            moves: Moves::default(),
+            hosts: hosts(),
+            started: (1..=5).map(|n| (id(n), at(0))).collect(),
+            gone: BTreeSet::new(),
+            sound: (1..=5).map(id).collect(),
+        };
+        scene.moves.maps.insert(1, map([1, 2, 3]));
+        let news = scene.see(&layout(1, &[1, 2, 3], true), 1);
+        assert_eq!(
+            news,
+            [News::Applied(1), News::Settled(1), News::Placed(1), News::Over(1)]
+        );
+        scene
+    }
+
+    fn see(&mut self, layout: &LayoutFacts, now: i64) -> Vec<News> {
+        self.moves.follow(&Seen {
+            layout,
+            hosts: &self.hosts,
+            started: &self.started,
+            gone: &self.gone,
+            sound: &self.sound,
+            bucket: Some(Bytes(256_000)),
+            now: at(now),
+        })
+    }
+
+    /// Node 3 gives everything to node 4.
+    fn exchange(&mut self) -> LayoutFacts {
+        self.moves.maps.insert(2, map([1, 2, 4]));
+        let layout = layout(2, &[1, 2, 4], false);
+        assert_eq!(self.see(&layout, 10), [News::Applied(2)]);
+        layout
+    }
+
+    fn proven(&mut self, version: u64, began: i64) {
+        let facts = &mut self.moves.records.get_mut(&version).unwrap().facts;
+        for node in facts.receivers() {
+            let repair = RepairFacts {
+                launched: at(20),
+                finished: Some(at(25)),
+                errors: 0,
+            };
+            facts.repairs.insert(node, repair);
+        }
+        facts.compared = Some(Compared {
+            began: at(began),
+            at: at(began + 1),
+            missing: 0,
+            of: 256,
+        });
+    }
+}
+
+#[test]
+fn a_move_is_known_by_who_gains_and_who_loses() {
+    let mut scene = Scene::new();
+    scene.exchange();
+    let facts = &scene.moves.records[&2].facts;
+    assert_eq!(facts.partitions, Some(256));
+    assert_eq!(facts.destinations, [(id(4), 256)].into());
+    assert_eq!(facts.sources, [(id(3), 256)].into());
+    assert_eq!(
+        facts.departures().map(|left| left.id).collect::<Vec<_>>(),
+        [id(3)]
+    );
+    assert_eq!(
+        facts.bytes,
+        Some(Bytes(256_000)),
+        "estimated until somebody counted"
+    );
+}
+
+#[test]
+fn it_is_placed_by_proof_only_and_over_when_the_leaver_is_empty() {
+    let mut scene = Scene::new();
+    let mut layout = scene.exchange();
+    layout.settled = true;
+    assert_eq!(scene.see(&layout, 15), [News::Settled(2)]);
+    assert_eq!(scene.see(&layout, 600), [], "time proves nothing");
+    scene.proven(2, 24);
+    assert_eq!(
+        scene.see(&layout, 601),
+        [],
+        "it was compared before the repair ended"
+    );
+    scene.proven(2, 30);
+    assert_eq!(scene.see(&layout, 602), [News::Placed(2)]);
+
+    let host = scene.hosts[&id(3)].clone();
+    scene.moves.censuses.put(&host, at(14), census(0));
+    assert_eq!(scene.see(&layout, 603), [], "counted before it settled");
+    scene.moves.censuses.put(&host, at(604), census(7));
+    assert_eq!(scene.see(&layout, 605), []);
+    scene.sound.remove(&id(3));
+    scene.moves.censuses.put(&host, at(606), census(0));
+    assert_eq!(
+        scene.see(&layout, 607),
+        [],
+        "a disk that is not mounted looks empty"
+    );
+    scene.sound.insert(id(3));
+    assert_eq!(scene.see(&layout, 608), [News::Emptied(2, id(3)), News::Over(2)]);
+}
+
+#[test]
+fn a_leaver_that_is_gone_for_good_is_not_waited_for() {
+    let mut scene = Scene::new();
+    let mut layout = scene.exchange();
+    layout.settled = true;
+    scene.see(&layout, 15);
+    scene.proven(2, 30);
+    scene.gone.insert(id(3));
+    assert_eq!(scene.see(&layout, 31), [News::Placed(2), News::Over(2)]);
+}
+
+#[test]
+fn bytes_that_have_arrived_are_counted_and_never_become_fewer() {
+    let mut scene = Scene::new();
+    let layout = scene.exchange();
+    let host = |n: u8| scene.hosts[&id(n)].clone();
+    let (old, new) = (host(3), host(4));
+    scene.moves.censuses.put(&old, at(11), census(2000));
+    scene.moves.censuses.put(&new, at(11), census(500));
+    scene.see(&layout, 12);
+    let facts = |scene: &Scene| scene.moves.records[&2].facts.clone();
+    assert_eq!(facts(&scene).bytes, Some(Bytes(512_000)));
+    assert_eq!(facts(&scene).arrived, Bytes(128_000));
+    // Objects are deleted meanwhile.
+    scene.moves.censuses.put(&old, at(13), census(100));
+    scene.moves.censuses.put(&new, at(13), census(100));
+    scene.see(&layout, 14);
+    assert_eq!(facts(&scene).bytes, Some(Bytes(512_000)));
+    assert_eq!(facts(&scene).arrived, Bytes(128_000));
+}
+
+#[test]
+fn a_record_reads_back_as_it_was_written() {
+    let mut scene = Scene::new();
+    scene.exchange();
+    scene.proven(2, 30);
+    let record = &scene.moves.records[&2];
+    let text = serde_json::to_string(record).unwrap();
+    assert_eq!(&serde_json::from_str::<MoveRecord>(&text).unwrap(), record);
+}
+
+#[test]
+fn a_version_that_was_made_while_nobody_looked_is_compared_in_full() {
+    let mut scene = Scene::new();
+    // Versions 2 to 8 passed by; nobody has the maps any more.
+    scene.moves.maps = [(9, map([1, 2, 4]))].into();
+    scene.see(&layout(9, &[1, 2, 4], true), 100);
+    let record = &scene.moves.records[&9];
+    assert_eq!(record.facts.partitions, None);
+    assert!(record.given_up);
+    assert_eq!(record.gained.len(), 3, "anybody may have gained anything");
+    assert!(!scene.moves.wants_maps(9));
+}
+
+#[test]
+fn parties_are_all_who_lost_and_all_who_hold_now() {
+    let mut scene = Scene::new();
+    let mut layout = scene.exchange();
+    layout.settled = true;
+    scene.see(&layout, 15);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
+    let mut job = None;
+    let hosts = hosts();
+    let began = scene
+        .moves
+        .compare(2, 2, &hosts, &BTreeSet::new(), at(40), |made, _| {
+            job = Some(made);
+            tokio::spawn(async {})
+        });
+    began.unwrap();
+    let job = job.unwrap();
+    assert_eq!(job.partitions.len(), 256);
+    let parties = &job.partitions[&7];
+    assert_eq!(parties.former, [hosts[&id(3)].clone()].into());
+    assert_eq!(parties.holders, [1, 2, 4].map(|n| hosts[&id(n)].clone()).into());
+}

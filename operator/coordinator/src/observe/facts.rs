@@ -143,7 +143,7 @@ fn host(memory: &mut Memory, cluster: Option<&ClusterFacts>, name: &HostName, no
         asked: memory.asked.get(name).copied(),
         skew: memory.skews.get(name).copied(),
         resync: id.and_then(|id| memory.details.resync.get(&id).copied()),
-        sending: None,
+        sending: memory.details.sending.get(name).copied(),
         upkeep: Some(upkeep),
     }
 }

@@ -1,7 +1,7 @@
 //! One coordinator for one store: the second that is started on the same file stops at once.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::{Store, StoreError};
@@ -9,7 +9,19 @@ use super::{Store, StoreError};
 /// As long as it lives, no other coordinator can be started with this store. The system ends it with the process.
 #[derive(Debug)]
 pub(crate) struct StoreLock {
-    _file: File,
+    file: File,
+}
+
+impl StoreLock {
+    /// Tells this lock from that of any copy of the store, here or on another machine. Empty when the system does not say:
+    /// then nobody is taken for a predecessor.
+    pub(crate) fn place(&self) -> String {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        match (boot, self.file.metadata()) {
+            (Ok(boot), Ok(file)) => format!("{} {} {}", boot.trim(), file.dev(), file.ino()),
+            _ => String::new(),
+        }
+    }
 }
 
 impl Store {
@@ -30,7 +42,7 @@ impl Store {
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(StoreLock { _file: file }),
+            Ok(()) => Ok(StoreLock { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Taken {
                 path: self.path.clone(),
             }),

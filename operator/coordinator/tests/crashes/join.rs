@@ -1,28 +1,25 @@
 //! A join, and a host that is put out.
 
-use hayloft_api::status::Status;
+use hayloft_api::status::{ConditionType, Status};
+use hayloft_engine::AskedFor;
 
-use crate::home::{Home, document, is_ready};
+use crate::home::{Home, PATIENCE, document, is_ready, name};
 
 /// Dies at each place in turn, is started again, and gets to the same end.
-async fn survives(places: &[&str], reach: u8) {
-    let dir = tempfile::tempdir().unwrap();
-    let scenario = fail::FailScenario::setup();
-    let mut home = Home::start(dir.path(), 3).await;
-    home.until("ready", is_ready).await;
-    for n in 4..=reach {
-        home.agent(n).await;
-    }
-    for place in places {
-        fail::cfg(*place, "1*panic->off").unwrap();
-    }
-    home.document.send_replace(document(reach));
-    let joined = |status: &Status| is_ready(status) && status.layout.storage_hosts == u64::from(reach);
+async fn survives(home: &mut Home, places: &[&str], reached: impl Fn(&Status) -> bool) {
     let mut deaths = 0;
     loop {
-        let coordinator = home.coordinator.as_ref().unwrap();
-        let mut status = coordinator.status();
-        if status.wait_for(joined).await.is_ok() {
+        let mut status = home.coordinator.as_ref().unwrap().status();
+        let waited = tokio::time::timeout(PATIENCE, status.wait_for(&reached)).await;
+        if waited
+            .unwrap_or_else(|_| {
+                panic!(
+                    "stuck: {:#?}",
+                    home.coordinator.as_ref().unwrap().status().borrow()
+                )
+            })
+            .is_ok()
+        {
             break;
         }
         // Its end of the channel is gone: it died.
@@ -32,15 +29,15 @@ async fn survives(places: &[&str], reach: u8) {
         home.coordinate().await;
     }
     assert_eq!(deaths, places.len(), "it did not come by all of {places:?}");
-    let admin = home.admin(1).await;
-    let layout = admin.layout().await.unwrap();
-    assert!(layout.staged_role_changes.is_empty());
-    home.stop().await;
-    scenario.teardown();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_dies_at_every_place_of_a_join_gets_there_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = fail::FailScenario::setup();
+    let mut home = Home::start(dir.path(), 3).await;
+    home.until("ready", is_ready).await;
+    home.agent(4).await;
     let places = [
         "before-stage",
         "after-stage",
@@ -49,5 +46,68 @@ async fn a_coordinator_that_dies_at_every_place_of_a_join_gets_there_all_the_sam
         "after-clear",
         "after-launch",
     ];
-    survives(&places, 4).await;
+    for place in places {
+        fail::cfg(place, "1*panic->off").unwrap();
+    }
+    home.document.send_replace(document(4));
+    survives(&mut home, &places, |status| {
+        is_ready(status) && status.layout.storage_hosts == 4
+    })
+    .await;
+    let layout = home.admin(1).await.layout().await.unwrap();
+    assert!(layout.staged_role_changes.is_empty());
+    home.stop().await;
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_dies_at_every_place_of_an_eviction_leaves_no_old_secret_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = fail::FailScenario::setup();
+    let mut home = Home::start(dir.path(), 4).await;
+    home.until("ready", |status| {
+        is_ready(status) && status.layout.storage_hosts == 4
+    })
+    .await;
+    let old = home.secrets().await;
+    let evicted = home.report(4).garage_id;
+    let places = [
+        "evict-known",
+        "before-new-secrets",
+        "after-new-secrets",
+        "after-import-key",
+        "after-new-key",
+        "after-delete-key",
+        "after-create-token",
+    ];
+    for place in places {
+        fail::cfg(place, "1*panic->off").unwrap();
+    }
+    let coordinator = home.coordinator.as_ref().unwrap();
+    coordinator.ask(&name(4), AskedFor::Evict).await.unwrap();
+    survives(&mut home, &places, |status| {
+        let kept = status.condition(ConditionType::SecretsKept);
+        let told = status
+            .events
+            .iter()
+            .any(|event| event.text.contains("nothing that host-4 knew"));
+        told && kept.is_some_and(|kept| kept.status) && status.layout.storage_hosts == 3
+    })
+    .await;
+    let new = home.secrets().await;
+    assert_ne!(old.rpc_secret, new.rpc_secret);
+    assert_ne!(old.access_key_id, new.access_key_id);
+    let admin = home.admin(1).await;
+    assert!(
+        admin
+            .layout()
+            .await
+            .unwrap()
+            .roles
+            .iter()
+            .all(|role| role.id != evicted)
+    );
+    assert_eq!(admin.key(&old.access_key_id).await.unwrap(), None);
+    home.stop().await;
+    scenario.teardown();
 }

@@ -1,7 +1,6 @@
 //! A host is put out without its help, and what it knew opens nothing any more.
 
 use hayloft_api::status::{ConditionType, EventKind};
-use hayloft_coordinator::Store;
 use hayloft_engine::AskedFor;
 use hayloft_garage::admin::{AdminError, Client};
 
@@ -15,11 +14,7 @@ async fn a_host_that_is_put_out_loses_its_role_and_knows_no_secret_that_is_in_us
         is_ready(status) && status.layout.storage_hosts == 4
     })
     .await;
-    let store = Store::open(&home.dir.join("store.sqlite"), [0; 32])
-        .await
-        .unwrap();
-    let old = store.secrets();
-    store.close().await;
+    let old = home.secrets().await;
     let evicted = home.report(4).garage_id;
 
     let coordinator = home.coordinator.as_ref().unwrap();
@@ -33,11 +28,7 @@ async fn a_host_that_is_put_out_loses_its_role_and_knows_no_secret_that_is_in_us
             renewed && kept.is_some_and(|kept| kept.status)
         })
         .await;
-    let store = Store::open(&home.dir.join("store.sqlite"), [0; 32])
-        .await
-        .unwrap();
-    let new = store.secrets();
-    store.close().await;
+    let new = home.secrets().await;
     assert_ne!(old.rpc_secret, new.rpc_secret);
     assert_ne!(old.admin_token, new.admin_token);
     assert_ne!(old.access_key_id, new.access_key_id);

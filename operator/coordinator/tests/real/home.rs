@@ -15,7 +15,7 @@ use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
 use hayloft_api::agent::{GARAGE_UNIT, HostReport, UnitState};
 use hayloft_api::status::{Phase, Status};
 use hayloft_api::{Bytes, Document, HostName};
-use hayloft_coordinator::{AgentLink, Coordinator, CoordinatorConfig, Links, Store};
+use hayloft_coordinator::{AgentLink, ClusterSecrets, Coordinator, CoordinatorConfig, Links, Store};
 use hayloft_garage::GarageVersion;
 use hayloft_garage::admin::Client;
 use jiff::tz::TimeZone;
@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 /// For a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn name(n: u8) -> HostName {
     format!("host-{n}").parse().unwrap()
@@ -153,6 +153,16 @@ impl Home {
         let client = Client::new(&report.admin, store.secrets().admin_token.clone()).unwrap();
         store.close().await;
         client
+    }
+
+    /// The cluster's secrets as they are now.
+    pub(crate) async fn secrets(&self) -> ClusterSecrets {
+        let store = Store::open(&self.dir.join("store.sqlite"), [0; 32])
+            .await
+            .unwrap();
+        let secrets = store.secrets();
+        store.close().await;
+        secrets
     }
 
     pub(crate) fn report(&self, n: u8) -> HostReport {

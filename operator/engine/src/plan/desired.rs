@@ -27,9 +27,16 @@ pub(super) fn tell_hosts(input: &Input<'_>, plan: &mut Plan) {
         plan.wait("tell hosts what to run", WaitsFor::Agents { hosts: silent });
     }
     second_gateways(input, plan);
+    let mut peers: Vec<(&HostName, Peer)> = input
+        .members
+        .values()
+        .filter(|member| member.keeps_garage())
+        .filter_map(|member| Some((member.name, member.peer()?)))
+        .collect();
+    peers.sort_by(|(_, one), (_, other)| one.cmp(other));
     for member in input.members.values() {
         if member.facts.is_some_and(|facts| facts.agent) && member.report().is_some() {
-            tell(input, member, plan);
+            tell(input, member, &peers, plan);
         }
     }
 }
@@ -51,7 +58,7 @@ fn second_gateways(input: &Input<'_>, plan: &mut Plan) {
     }
 }
 
-fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
+fn tell(input: &Input<'_>, member: &Member<'_>, peers: &[(&HostName, Peer)], plan: &mut Plan) {
     let (Some(facts), Some(report)) = (member.facts, member.report()) else {
         return;
     };
@@ -102,7 +109,7 @@ fn tell(input: &Input<'_>, member: &Member<'_>, plan: &mut Plan) {
         );
     }
     let mut wanted = HostPlan {
-        garage: garage(input, member),
+        garage: garage(input, member, peers),
         gateway,
         accept_empty_data: new_disk && lost && member.keeps_garage(),
         ..HostPlan::default()
@@ -135,7 +142,7 @@ fn desire(member: &Member<'_>, wanted: HostPlan, because: Option<Reason>, plan: 
     );
 }
 
-fn garage(input: &Input<'_>, member: &Member<'_>) -> Option<GaragePlan> {
+fn garage(input: &Input<'_>, member: &Member<'_>, peers: &[(&HostName, Peer)]) -> Option<GaragePlan> {
     if !member.keeps_garage() {
         return None;
     }
@@ -143,13 +150,8 @@ fn garage(input: &Input<'_>, member: &Member<'_>) -> Option<GaragePlan> {
         Some(spec) => spec.zone.clone(),
         None => member.facts?.zone.clone()?,
     };
-    let mut peers: Vec<Peer> = input
-        .members
-        .values()
-        .filter(|other| other.name != member.name && other.keeps_garage())
-        .filter_map(Member::peer)
-        .collect();
-    peers.sort();
+    let others = peers.iter().filter(|(name, _)| *name != member.name);
+    let peers = others.map(|(_, peer)| peer.clone()).collect();
     let garage = &input.document.spec.garage;
     Some(GaragePlan {
         replication_factor: garage.replication_factor,

@@ -136,7 +136,20 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
                 None => Some(*leaver),
             }
         }
-        _ => None,
+        (true, later) => {
+            for host in later {
+                let hosts = names(&difference.joins)
+                    .into_iter()
+                    .chain(names(changes))
+                    .collect();
+                plan.wait(
+                    format!("take the role from {}", host.name),
+                    WaitsFor::Arrivals { hosts },
+                );
+            }
+            None
+        }
+        (false, []) => None,
     };
     let mut roles: BTreeMap<NodeId, RoleChange> = assignments(joins)
         .into_iter()

@@ -7,6 +7,8 @@ pub struct Requests {
     pub s3: u64,
     /// S3 requests that failed.
     pub failed: u64,
+    /// Bytes of blocks that it read from its disk, for clients and for other members.
+    pub block_bytes_read: u64,
 }
 
 impl Requests {
@@ -16,6 +18,7 @@ impl Requests {
         Self {
             s3: sum(metrics, "api_s3_request_counter"),
             failed: sum(metrics, "api_s3_error_counter"),
+            block_bytes_read: sum(metrics, "block_bytes_read"),
         }
     }
 }
@@ -50,8 +53,16 @@ api_s3_request_counter{api_endpoint=\"PutObject\"} 30
 api_s3_request_counter_other 900
 api_s3_error_counter{api_endpoint=\"PutObject\",status_code=\"403\"} 2
 api_admin_request_counter{api_endpoint=\"GetClusterStatus\"} 5
+block_bytes_read 1048576
 ";
-        assert_eq!(Requests::of(text), Requests { s3: 42, failed: 2 });
+        assert_eq!(
+            Requests::of(text),
+            Requests {
+                s3: 42,
+                failed: 2,
+                block_bytes_read: 1048576,
+            }
+        );
         assert_eq!(Requests::of(""), Requests::default());
     }
 }

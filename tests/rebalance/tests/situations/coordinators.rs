@@ -36,7 +36,7 @@ async fn a_coordinator_that_is_killed_at_every_step_is_followed_by_one_that_goes
             }
         }
         kills.extend(door.writes().last().cloned());
-        scene.cluster.kill_coordinator();
+        scene.cluster.kill_coordinator().await;
         anyhow::ensure!(kills.len() < 40, "it never gets on: {kills:?}");
         scene.cluster.coordinate().await?;
         scene.cluster.seat()?.door.set_trap(0, moment);
@@ -79,7 +79,7 @@ async fn of_two_coordinators_the_second_does_nothing_until_the_first_is_gone() -
     assert!(trouble(&second.status(), ConditionType::Leading).is_some());
     assert_eq!(score.failures, Vec::<String>::new());
 
-    scene.cluster.kill_coordinator();
+    scene.cluster.kill_coordinator().await;
     tokio::time::timeout(
         hayloft_rebalance::PATIENCE,
         statuses.wait_for(|status| trouble(status, ConditionType::Leading).is_none() && ready(status)),
@@ -117,7 +117,7 @@ async fn a_coordinator_that_is_killed_again_and_again_loses_no_move_and_repeats_
             "progress went back from {placed} to {now}"
         );
         placed = placed.max(now);
-        scene.cluster.kill_coordinator();
+        scene.cluster.kill_coordinator().await;
         scene.cluster.coordinate().await?;
     }
     change.settled(&scene.cluster).await?;

@@ -41,6 +41,7 @@ async fn large_five_hosts_join_within_the_window_in_one_version_that_moves_what_
         document.spec.rebalance.join_window = Span::seconds(20);
     })
     .await?;
+    scene.load.be_gentle(5);
     let joiners: Vec<HostName> = (4..=8).map(host).collect::<Result<_>>()?;
     for joiner in &joiners {
         scene.cluster.arrive(joiner).await?;
@@ -119,9 +120,12 @@ async fn a_joiner_that_is_killed_in_the_second_of_its_ack_gets_every_block() -> 
         .until("applied", |status| in_layout(status, &joiner))
         .await?;
     tokio::time::sleep(Duration::from_millis(700)).await;
+    // What is pushed while it is down is another story, and a longer one.
+    scene.load.only_pull(true);
     scene.cluster.kill(&joiner).await?;
     scene.cluster.bring_back(&joiner, Return::SameAddress).await?;
     change.settled(&scene.cluster).await?;
+    scene.load.only_pull(false);
     let (_, score) = scene.finish(change).await?;
     assert_eq!(score.failures, Vec::<String>::new());
     scene.close().await

@@ -28,6 +28,9 @@ impl Scene {
         cluster.until("ready", ready).await?;
         let through: Vec<u8> = (1..=hosts.min(3)).collect();
         let mut load = cluster.load(&through, OBJECTS).await?;
+        if hosts > 4 {
+            load.be_gentle(3);
+        }
         load.begin();
         Ok(Self { cluster, load })
     }

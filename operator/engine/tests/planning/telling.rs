@@ -1,0 +1,219 @@
+//! What people are told: previews, progress, and whether the rules hold.
+
+use std::fmt::Write;
+
+use crate::world::{World, document, id, removal};
+use hayloft_api::document::HostState;
+use hayloft_api::status::Preview;
+use hayloft_api::{Bytes, Percent, Rate};
+use hayloft_engine::{AskedFor, Forecast, NodeForecast, Staged, findings, preview, progress};
+use insta::assert_snapshot;
+
+/// What the simulated Garage would do with a change, as a forecast.
+fn forecast(world: &World, change: &Staged) -> Forecast {
+    let mut garage = world.garage.clone();
+    garage.stage(world.node(1), change).unwrap();
+    let next = garage.preview().unwrap();
+    let before = &garage.version(garage.current_version()).unwrap().map;
+    let gained = before.moves_to(&next.map).gained;
+    let ids = before.zones.keys().chain(next.map.zones.keys());
+    Forecast {
+        replication_factor: 3,
+        zone_redundancy: next.zone_redundancy,
+        tiny_partitions: false,
+        nodes: ids
+            .map(|id| {
+                let node = NodeForecast {
+                    partitions: next.map.partitions_of(id) as u64,
+                    incoming: gained.get(id).map_or(0, |partitions| partitions.len() as u64),
+                };
+                (*id, node)
+            })
+            .collect(),
+        partition_size: Some(40 << 20),
+        partition_size_before: Some(53 << 20),
+    }
+}
+
+fn shown(preview: &Preview) -> String {
+    let mut text = format!("version {}: {}\n", preview.version, preview.what);
+    for host in &preview.hosts {
+        let bytes = host.bytes_in.map_or("?".into(), |bytes| {
+            format!("{}..{}", Bytes(bytes.least), Bytes(bytes.most))
+        });
+        writeln!(
+            text,
+            "{} in {}: {} -> {} partitions, {} in ({bytes}), {} out",
+            host.host,
+            host.zone,
+            host.partitions,
+            host.partitions_after,
+            host.partitions_in,
+            host.partitions_out
+        )
+        .unwrap();
+    }
+    for zone in &preview.zones {
+        writeln!(
+            text,
+            "without {}: {} unwritable, {} unreadable, {} lost",
+            zone.zone, zone.unwritable, zone.unreadable, zone.lost
+        )
+        .unwrap();
+    }
+    writeln!(
+        text,
+        "{:?} partitions, {:?} bytes, {:?} B/s, {:?} s; zones {:?} -> {:?}",
+        preview.partitions,
+        preview.bytes,
+        preview.rate,
+        preview.seconds,
+        preview.zones_before,
+        preview.zones_after
+    )
+    .unwrap();
+    for price in &preview.prices {
+        writeln!(text, "price: {price}").unwrap();
+    }
+    for refusal in &preview.refusals {
+        writeln!(text, "refused: {refusal}").unwrap();
+    }
+    text
+}
+
+fn preview_of(world: &World, change: &Staged) -> String {
+    let forecast = forecast(world, change);
+    let map = &world.garage.version(1).unwrap().map;
+    shown(&preview(
+        &world.document,
+        &world.snapshot,
+        2,
+        change,
+        &forecast,
+        Some(map),
+    ))
+}
+
+#[test]
+fn a_preview_of_a_removal_tells_what_moves_and_what_would_be_lost() {
+    let mut world = World::converged(4);
+    world.access.bucket.as_mut().unwrap().bytes = Bytes::gib(64);
+    world.observe();
+    assert_snapshot!(preview_of(&world, &removal(4)));
+    world.snapshot.rate = Some(Rate(Bytes(10 << 20)));
+    assert!(preview_of(&world, &removal(4)).contains("Some(10485760) B/s"));
+}
+
+#[test]
+fn a_preview_of_fewer_zones_prints_its_price_and_one_that_does_not_fit_its_refusal() {
+    let mut world = World::converged(4);
+    world.document.spec.garage.zone_redundancy = Some(1);
+    world.document.spec.rebalance.reserve = Percent::new(90);
+    world.access.bucket.as_mut().unwrap().bytes = Bytes::gib(64);
+    world.observe();
+    let change = Staged {
+        zone_redundancy: Some(Some(1)),
+        ..removal(4)
+    };
+    assert_snapshot!(preview_of(&world, &change));
+}
+
+#[test]
+fn progress_is_told_step_by_step_and_names_garages_delays() {
+    let mut world = World::converged(4);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    let mut told: Vec<String> = Vec::new();
+    let tell = |world: &World, told: &mut Vec<String>| {
+        for moved in &world.snapshot.moves {
+            let status = progress(&world.snapshot, moved);
+            let delays: Vec<String> = status.delays.iter().map(|delay| delay.what.clone()).collect();
+            let text = format!(
+                "{} {}: settled {}, placed {}, empty {} {}",
+                status.what,
+                status.phase.as_str(),
+                status.settled,
+                status.placed,
+                status.empty,
+                delays.join("; ")
+            );
+            if told.last() != Some(&text) {
+                told.push(text);
+            }
+        }
+    };
+    for _ in 0..8 {
+        world.round();
+        world.observe();
+        tell(&world, &mut told);
+    }
+    world.passes(400);
+    world.observe();
+    tell(&world, &mut told);
+    assert_snapshot!(told.join("\n"));
+    world.watches(300);
+    assert!(world.snapshot.moves.is_empty());
+}
+
+/// Conditions that do not hold.
+fn wrong(world: &mut World) -> String {
+    let plan = world.look();
+    let all = findings(&world.document, &world.snapshot, &plan);
+    let wrong = all.iter().filter(|finding| !finding.holds);
+    wrong
+        .map(|finding| format!("{:?} ({:?}): {}", finding.kind, finding.reason, finding.message))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn all_rules_hold_where_all_is_well() {
+    assert_eq!(wrong(&mut World::converged(3)), "");
+}
+
+#[test]
+fn every_rule_that_does_not_hold_says_why_and_what_to_do() {
+    let mut told = Vec::new();
+    let mut world = World::converged(4);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    world.converge(4);
+    told.push(wrong(&mut world));
+    world.converge(10);
+    told.push(wrong(&mut world));
+
+    let mut world = World::converged(3);
+    world.ends(3);
+    world.watches(1000);
+    world.facts(1).skew = Some(jiff::SignedDuration::from_secs(75));
+    world.report(2).disk.as_mut().unwrap().data_available = 1 << 30;
+    told.push(wrong(&mut world));
+
+    let mut world = World::converged(4);
+    world.loses_its_data(2);
+    world.asks(4, AskedFor::Evict);
+    world.converge(2);
+    world.digests.insert("host-3".parse().unwrap(), "f".repeat(64));
+    told.push(wrong(&mut world));
+
+    let mut world = World::converged(4);
+    for (host, owner) in world
+        .document
+        .spec
+        .hosts
+        .iter_mut()
+        .zip(["ada", "ada", "ada", "bob"])
+    {
+        host.owner = Some(owner.parse().unwrap());
+    }
+    world.access.bucket.as_mut().unwrap().website = true;
+    world.snapshot.stale_document = true;
+    world.document.spec.admission.min_garage = Some("2.6".to_owned());
+    told.push(wrong(&mut world));
+
+    let mut world = World::converged(3);
+    world.document = document(2);
+    world.document.spec.garage.replication_factor = 3;
+    world.document.spec.garage.zone_redundancy = Some(3);
+    told.push(wrong(&mut world));
+    assert_snapshot!(told.join("\n\n"));
+    assert!(world.layout().roles.contains_key(&id(3)));
+}
