@@ -11,7 +11,7 @@ use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::{Shim, Spawner};
 use hayloft_agent::launch::{Places, Program};
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
-use hayloft_api::agent::{GARAGE_UNIT, HostReport, UnitState};
+use hayloft_api::agent::{GARAGE_UNIT, HostDesired, HostReport, UnitState};
 use hayloft_api::{HostName, NodeId};
 use hayloft_coordinator::AgentLink;
 use rustix::process::{Pid, Signal};
@@ -165,6 +165,12 @@ impl Host {
             UnitState::Running { pid } | UnitState::Starting { pid } => Some(pid),
             _ => None,
         }
+    }
+
+    /// What it is told.
+    #[must_use]
+    pub fn desired(&self) -> watch::Receiver<Option<HostDesired>> {
+        self.link.desired.subscribe()
     }
 
     pub(crate) fn link(&self) -> AgentLink {

@@ -6,19 +6,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use hayloft_store::object::ObjectStore as _;
+use hayloft_api::agent::{HostDesired, S3Desired};
 use hayloft_store::object::s3::{S3Config, S3Store};
+use hayloft_store::object::{ObjectError, ObjectStore as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 /// The smallest object that Garage keeps as a block, and not beside its metadata, is a little over 3 KiB.
 const SMALLEST: f64 = 4096.0;
 const LARGEST: f64 = 2.0 * 1024.0 * 1024.0;
 const WRITERS: u64 = 2;
 const READERS: u64 = 2;
+/// The longest that a gateway takes to hear of another key and to restart.
+const RESTART: Duration = Duration::from_secs(10);
 /// Each client waits so long between two requests, unless it is told to be gentle.
 const REST: Duration = Duration::from_millis(120);
 
@@ -60,7 +64,14 @@ struct Shared {
 pub struct Load {
     shared: Arc<Shared>,
     stop: CancellationToken,
+    followers: CancellationToken,
     clients: JoinSet<()>,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.followers.cancel();
+    }
 }
 
 impl Load {
@@ -77,6 +88,7 @@ impl Load {
                 began: Instant::now(),
             }),
             stop: CancellationToken::new(),
+            followers: CancellationToken::new(),
             clients: JoinSet::new(),
         }
     }
@@ -112,6 +124,34 @@ impl Load {
                 }
             });
         }
+    }
+
+    /// From now on clients use what the host is told for its gateway.
+    pub fn follow(&self, mut desired: watch::Receiver<Option<HostDesired>>) {
+        let shared = self.shared.clone();
+        let stop = self.followers.clone();
+        tokio::spawn(async move {
+            let mut known = desired.borrow().as_ref().and_then(bucket);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = desired.changed() => if changed.is_err() { return },
+                }
+                let told = desired.borrow_and_update().as_ref().and_then(bucket);
+                if let Some(config) = &told
+                    && told != known
+                {
+                    shared.store.send_replace(Arc::new(S3Store::new(&S3Config {
+                        endpoints: config.endpoints.clone(),
+                        region: config.region.clone(),
+                        bucket: config.bucket.clone(),
+                        access_key_id: config.access_key_id.clone(),
+                        secret_access_key: Zeroizing::new(config.secret_access_key.expose().to_owned()),
+                    })));
+                    known = told;
+                }
+            }
+        });
     }
 
     /// Where the bucket is from now on, as a gateway is told.
@@ -166,6 +206,17 @@ impl Shared {
         self.score.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn store(&self) -> Arc<S3Store> {
+        self.store.borrow().clone()
+    }
+
+    /// A gateway that is told another key restarts, and its clients try once more. Whether it was.
+    async fn gateway_restarts(&self) -> bool {
+        let mut store = self.store.subscribe();
+        let told = tokio::time::timeout(RESTART, store.changed()).await;
+        matches!(told, Ok(Ok(())))
+    }
+
     fn number(&self) -> u64 {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
@@ -176,9 +227,13 @@ impl Shared {
         let n = self.number();
         let body = content(n);
         let length = body.len() as u64;
-        let store = self.store.borrow().clone();
         let began = Instant::now();
-        let outcome = store.put(&key(n), body).await;
+        let mut outcome = self.store().put(&key(n), body.clone()).await;
+        if let Err(ObjectError::Refused { .. }) = outcome
+            && self.gateway_restarts().await
+        {
+            outcome = self.store().put(&key(n), body).await;
+        }
         let mut score = self.score();
         score.slowest = score.slowest.max(began.elapsed());
         match outcome {
@@ -208,9 +263,13 @@ impl Shared {
             }
         };
         let Some(n) = n else { return };
-        let store = self.store.borrow().clone();
         let began = Instant::now();
-        let outcome = store.get(&key(n)).await;
+        let mut outcome = self.store().get(&key(n)).await;
+        if let Err(ObjectError::Refused { .. }) = outcome
+            && self.gateway_restarts().await
+        {
+            outcome = self.store().get(&key(n)).await;
+        }
         let took = began.elapsed();
         let right = outcome.as_ref().is_ok_and(|body| *body == content(n));
         let mut score = self.score();
@@ -228,6 +287,10 @@ impl Shared {
             .failures
             .push(format!("at {at:.1?}: pull of object {n}: {what}"));
     }
+}
+
+fn bucket(desired: &HostDesired) -> Option<S3Desired> {
+    Some(desired.gateway.as_ref()?.s3.clone())
 }
 
 fn key(n: u64) -> String {

@@ -28,6 +28,7 @@ impl Scene {
         cluster.until("ready", ready).await?;
         let through: Vec<u8> = (1..=hosts.min(3)).collect();
         let mut load = cluster.load(&through, OBJECTS).await?;
+        load.follow(cluster.host(&host(1)?)?.desired());
         if hosts > 4 {
             load.be_gentle(3);
         }

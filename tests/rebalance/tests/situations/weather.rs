@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hayloft_api::Span;
+use hayloft_api::status::ConditionType;
 use hayloft_rebalance::{Change, Return, host, ready, storage_host};
 
-use crate::scene::{Scene, hosts, in_layout, is_up};
+use crate::scene::{Scene, hosts, in_layout, is_up, trouble};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_comes_and_goes_keeps_its_role_and_moves_nothing() -> Result<()> {
@@ -30,7 +31,13 @@ async fn a_host_that_comes_and_goes_keeps_its_role_and_moves_nothing() -> Result
             .await?;
         assert!(in_layout(&status, &flapper));
     }
-    let status = scene.cluster.until("ready", ready).await?;
+    let status = scene
+        .cluster
+        .until("told to flap", |status| {
+            trouble(status, ConditionType::NobodyMissed)
+                .is_some_and(|told| told.contains("came back 4 times"))
+        })
+        .await?;
     assert_eq!(
         status.layout.version,
         change.version(),
@@ -42,7 +49,7 @@ async fn a_host_that_comes_and_goes_keeps_its_role_and_moves_nothing() -> Result
     assert_eq!(score.failures, Vec::<String>::new());
     scene
         .cluster
-        .eventually("what was written meanwhile is there", || {
+        .eventually("all that was there before is there", || {
             Ok(change.missing(&scene.cluster)?.is_empty())
         })
         .await?;
