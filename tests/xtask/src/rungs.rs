@@ -39,7 +39,7 @@ enum Rung {
 
 /// nextest's name for the tests of the crates that start Garage.
 const ON_GARAGE: &str =
-    "binary(up) | (kind(test) & package(/^hayloft-(server|coordinator|garage-fixture)$/))";
+    "binary(up) | (kind(test) & package(/^hayloft-(server|coordinator|garage-fixture|garage|agent)$/))";
 
 impl Rung {
     const ALL: [Self; 5] = [Self::Pure, Self::Garage, Self::Rebalance, Self::E2e, Self::Nix];
