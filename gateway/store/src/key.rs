@@ -74,7 +74,7 @@ impl fmt::Debug for LogPlace {
 }
 
 /// How far someone has followed: a place, and the digest of the object there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The last log object applied.
     pub place: LogPlace,
@@ -93,6 +93,8 @@ pub enum ObjectKey {
     Epoch(EpochId),
     /// Says that this epoch is over; written by whoever claims a later one.
     Ended(EpochId),
+    /// A sign of life of this epoch's committer, for gateways that cannot hear it otherwise.
+    Alive(EpochId),
     /// One group of records.
     Log(LogPlace),
     /// Describes a checkpoint: the state after the log object at this place. It is written after all its parts.
@@ -106,6 +108,8 @@ impl ObjectKey {
     pub const EPOCHS: &'static str = "epoch/";
     /// All ends of epochs lie under this prefix.
     pub const ENDS: &'static str = "ended/";
+    /// All signs of life lie under this prefix.
+    pub const SIGNS_OF_LIFE: &'static str = "alive/";
     /// All descriptions of checkpoints lie under this prefix, in the order of their places.
     pub const CHECKPOINTS: &'static str = "checkpoint/head/";
     /// All parts of checkpoints lie under this prefix.
@@ -132,6 +136,9 @@ impl ObjectKey {
         if let Some(epoch) = text.strip_prefix(Self::ENDS) {
             return Some(Self::Ended(parse_epoch(epoch)?));
         }
+        if let Some(epoch) = text.strip_prefix(Self::SIGNS_OF_LIFE) {
+            return Some(Self::Alive(parse_epoch(epoch)?));
+        }
         if let Some(place) = text.strip_prefix(Self::CHECKPOINTS) {
             return Some(Self::Checkpoint(parse_place(place)?));
         }
@@ -151,6 +158,7 @@ impl fmt::Display for ObjectKey {
             Self::Pack(name) => write!(f, "{}{name}", Self::PACKS),
             Self::Epoch(epoch) => write!(f, "{}{epoch}", Self::EPOCHS),
             Self::Ended(epoch) => write!(f, "{}{epoch}", Self::ENDS),
+            Self::Alive(epoch) => write!(f, "{}{epoch}", Self::SIGNS_OF_LIFE),
             Self::Log(place) => write!(f, "{}{place}", Self::LOGS),
             Self::Checkpoint(place) => write!(f, "{}{place}", Self::CHECKPOINTS),
             Self::CheckpointPart(place, part) => write!(f, "{}{place}/{part:08x}", Self::CHECKPOINT_PARTS),
@@ -205,6 +213,7 @@ mod tests {
             ObjectKey::Epoch(epoch),
             ObjectKey::Log(LogPlace { epoch, seq: 17 }),
             ObjectKey::Ended(epoch),
+            ObjectKey::Alive(epoch),
             ObjectKey::Checkpoint(LogPlace { epoch, seq: 17 }),
             ObjectKey::CheckpointPart(LogPlace { epoch, seq: 17 }, 300),
         ];

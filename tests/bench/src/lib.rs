@@ -14,6 +14,7 @@ pub mod process;
 pub mod results;
 pub mod run;
 pub mod scale;
+pub mod study;
 pub mod wanted;
 
 use std::io::Write as _;

@@ -85,11 +85,18 @@ pub(super) async fn forget_claims(store: &SharedStore, own: EpochId) {
         return;
     }
     for epoch in older {
-        if let Err(error) = store.delete(&ObjectKey::Epoch(epoch).to_string()).await {
-            tracing::debug!(error = sentence(&error), "an old claim stays for now");
-            return;
+        for key in [ObjectKey::Epoch(epoch), ObjectKey::Alive(epoch)] {
+            if let Err(error) = store.delete(&key.to_string()).await {
+                tracing::debug!(error = sentence(&error), "an old claim stays for now");
+                return;
+            }
         }
     }
+}
+
+/// The last sign of life that the committer of an epoch gave by the bucket; none: it gave none, or none can be had.
+pub(super) async fn sign_of_life(store: &SharedStore, epoch: EpochId) -> Option<Bytes> {
+    store.get(&ObjectKey::Alive(epoch).to_string()).await.ok()
 }
 
 async fn epochs(store: &SharedStore, above: Option<EpochId>) -> Result<Vec<EpochId>, ObjectError> {

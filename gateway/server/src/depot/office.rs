@@ -86,7 +86,7 @@ impl Office {
         let outbound = fleet.map(|fleet| {
             fleet.sit(Seat::Leading { epoch });
             fleet.reach(term.position());
-            Outbound::start(fleet, epoch)
+            Outbound::start(fleet, Arc::clone(&self.store), epoch)
         });
         let mut forgetting = std::pin::pin!(futures::FutureExt::fuse(forget_claims(&self.store, epoch)));
         let mut next_look = self.next_look();

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::backoff::Backoff;
 use super::candidate::{Judgement, judge};
 use super::checkpoint::{Writer, keep_writing};
-use super::claim::claim;
+use super::claim::{claim, sign_of_life};
 use super::committer::{CommitError, Committer, QUEUE, Request, State};
 use super::error::{OpenError, sentence};
 use super::fleet::wire::Tell;
@@ -29,6 +29,9 @@ const POLL: Duration = Duration::from_millis(1_000);
 const RARELY: Duration = Duration::from_secs(30);
 /// How long one look may take, when there is much to catch up with as well.
 const LOOK_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a sign of life in the bucket is waited for: what the committer needs to notice that it is not heard, and its
+/// pause between two signs.
+const SIGN: Duration = Duration::from_secs(4);
 /// How long the others may take to answer how they are.
 const SURVEY: Duration = Duration::from_secs(1);
 
@@ -266,6 +269,21 @@ async fn hear(office: &Office, tell: &Tell) -> Result<Option<Position>, OpenErro
     Ok(at)
 }
 
+/// Whether the committer gives signs of life by the bucket, while nobody hears any from it by a link.
+async fn seems_alive(office: &Office, fleet: &Fleet) -> bool {
+    let shown = office.index.position().await.ok().flatten();
+    let Some(epoch) = shown
+        .map(|position| position.place.epoch)
+        .max(fleet.heard_epoch())
+    else {
+        return false;
+    };
+    let before = sign_of_life(&office.store, epoch).await;
+    tokio::time::sleep(SIGN).await;
+    let now = sign_of_life(&office.store, epoch).await;
+    now.is_some() && now != before
+}
+
 /// Returns when it is time to take office.
 async fn decide(office: &Office, fleet: &Fleet, wants_office: bool) {
     let mut naming = fleet.naming();
@@ -281,8 +299,7 @@ async fn decide(office: &Office, fleet: &Fleet, wants_office: bool) {
                 Rule::Yes if wants_office => {
                     tokio::time::sleep(POLL.mul_f64(chance())).await;
                 }
-                Rule::Yes => std::future::pending().await,
-                Rule::Auto => loop {
+                Rule::Yes | Rule::Auto => loop {
                     let heard = fleet.heard_at().map_or(begin, |at| at.max(begin));
                     tokio::time::sleep_until(heard + LIVELY).await;
                     if fleet.is_lively() {
@@ -291,6 +308,9 @@ async fn decide(office: &Office, fleet: &Fleet, wants_office: bool) {
                     match judge(fleet.name(), &fleet.survey(SURVEY).await, chance()) {
                         Judgement::Led => tokio::time::sleep(SURVEY).await,
                         Judgement::Wait(time) => {
+                            if seems_alive(office, fleet).await {
+                                continue;
+                            }
                             tokio::time::sleep(time).await;
                             let again = judge(fleet.name(), &fleet.survey(SURVEY).await, chance());
                             if !fleet.is_lively() && again != Judgement::Led {

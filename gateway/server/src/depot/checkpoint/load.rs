@@ -64,7 +64,7 @@ pub(in crate::depot) async fn load(
         match load_one(store, signer, path, place).await {
             Ok(Some(position)) => return Ok(Some(position)),
             Ok(None) => {
-                tracing::info!(%place, "a checkpoint was written by another version, and is not used")
+                tracing::info!(%place, "a checkpoint was written by another version, and is not used");
             }
             Err(LoadError::Bucket(error @ ObjectError::Unavailable { .. })) => {
                 return Err(OpenError::Bucket(error));

@@ -30,7 +30,7 @@ use self::answered::Answered;
 use self::peer::{LinkError, Peer};
 use self::relay::Ready;
 use self::wire::{Answer, Status, Tell};
-use super::committer::Committer;
+use super::committer::{Committer, State};
 
 /// Tells that may wait to be applied.
 const INBOX: usize = 64;
@@ -254,15 +254,32 @@ impl Fleet {
     fn status(&self) -> Status {
         let own = *self.inner.own.borrow();
         let heard = *self.inner.heard.borrow();
+        let seat = match own.seat {
+            // Others may take office then.
+            Seat::Leading { .. } if !self.is_able() => Seat::Following,
+            seat => seat,
+        };
         Status {
             instance: self.inner.instance,
             name: self.inner.name.clone(),
-            seat: own.seat,
+            seat,
             position: own.position,
             log_format: VERSION,
             hears: heard.epoch.filter(|_| self.is_lively()),
-            may_lead: self.inner.naming.borrow().committer == Rule::Auto && own.seat != Seat::Opening,
+            may_lead: self.inner.naming.borrow().committer != Rule::No && own.seat != Seat::Opening,
         }
+    }
+
+    /// Whether this gateway can do what it is to do; a committer that struggles with the bucket cannot.
+    fn is_able(&self) -> bool {
+        self.committer()
+            .as_ref()
+            .is_none_or(|committer| committer.state() != State::Struggling)
+    }
+
+    /// The newest epoch that this gateway heard of.
+    pub(super) fn heard_epoch(&self) -> Option<EpochId> {
+        self.inner.heard.borrow().epoch
     }
 
     /// Asks all other gateways how they are; those that answer within `patience`.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hayloft_store::key::{EpochId, LogPlace, Position};
+use hayloft_store::key::{EpochId, LogPlace, ObjectKey, Position};
+use hayloft_store::object::SharedStore;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -22,6 +23,8 @@ const QUEUE: usize = 64;
 const BATCH: usize = 4 * 1024 * 1024;
 /// The pause between signs of life.
 const BEAT: Duration = Duration::from_secs(1);
+/// The pause between signs of life in the bucket.
+const BEACON: Duration = Duration::from_millis(1_500);
 /// The longest that an acknowledgement waits for another gateway. Whoever is late is not waited for again until it has
 /// caught up, so one that hangs costs this once.
 const COURTESY: Duration = Duration::from_secs(1);
@@ -31,6 +34,7 @@ type Object = (Position, Bytes);
 /// Tasks that tell the others. They end when this is dropped.
 pub(in crate::depot) struct Outbound {
     links: Vec<Link>,
+    _beacon: AbortOnDropHandle<()>,
 }
 
 struct Link {
@@ -56,8 +60,8 @@ impl Reach {
 
 impl Outbound {
     /// Begins to tell all other gateways, for a committer whose opening counts.
-    pub(in crate::depot) fn start(fleet: &Fleet, epoch: EpochId) -> Self {
-        let links = fleet
+    pub(in crate::depot) fn start(fleet: &Fleet, store: SharedStore, epoch: EpochId) -> Self {
+        let links: Vec<Link> = fleet
             .inner
             .peers
             .iter()
@@ -81,7 +85,12 @@ impl Outbound {
                 }
             })
             .collect();
-        Self { links }
+        let states = links.iter().map(|link| link.state.clone()).collect();
+        let beacon = tokio::spawn(beacon(fleet.clone(), store, epoch, states));
+        Self {
+            links,
+            _beacon: AbortOnDropHandle::new(beacon),
+        }
     }
 
     /// Tells an object that counts, and waits a little until those that keep up show it.
@@ -109,6 +118,19 @@ impl Outbound {
                 .iter()
                 .all(|link| link.state.borrow().is_at(position.place))
         })
+    }
+}
+
+/// Gives signs of life by the bucket as long as a gateway cannot be told anything.
+async fn beacon(fleet: Fleet, store: SharedStore, epoch: EpochId, states: Vec<watch::Receiver<Reach>>) {
+    let key = ObjectKey::Alive(epoch).to_string();
+    for beat in 0_u64.. {
+        tokio::time::sleep(BEACON).await;
+        let unreached = states.iter().any(|state| state.borrow().place.is_none());
+        if unreached && fleet.is_able() {
+            // Who gives none is taken for dead, which does no harm.
+            let _ = store.put(&key, Bytes::from(beat.to_string())).await;
+        }
     }
 }
 
@@ -145,7 +167,8 @@ async fn run(
                 None
             };
         }
-        let Some(acknowledged) = newest else {
+        // A committer that cannot order is silent, so that another takes over.
+        let Some(acknowledged) = newest.filter(|_| fleet.is_able()) else {
             tokio::time::sleep(BEAT).await;
             continue;
         };

@@ -117,10 +117,9 @@ impl LinkTls {
 
     /// Takes what the files hold now, when it is new.
     fn look(&self, refused: Option<Digest>) -> Result<bool, (Option<Digest>, TlsError)> {
-        let contents = match Contents::read(&self.files) {
-            Ok(contents) => contents,
-            // It may be being replaced; it is looked at again.
-            Err(_) => return Ok(false),
+        // A file may be being replaced; it is looked at again.
+        let Ok(contents) = Contents::read(&self.files) else {
+            return Ok(false);
         };
         let stamp = contents.stamp();
         if stamp == self.loaded().stamp || refused == Some(stamp) {

@@ -412,3 +412,81 @@ async fn a_stranger_is_not_let_in() {
     let known = Fleet::new(None, 1, peers, &LinkTls::load(town.files()).unwrap(), named);
     assert_eq!(known.survey(Duration::from_secs(5)).await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committer_that_loses_the_bucket_is_replaced_by_itself() {
+    let (_town, a, b, c) = Town::three().await;
+    let first = sample(&hash(1), noise(1, 5000));
+    push(&a.depot, &first).await.unwrap();
+    a.reach.cut.store(true, Ordering::Relaxed);
+    let begin = Instant::now();
+    // It notices when it has something to order.
+    let lost = tokio::spawn({
+        let depot = a.depot.clone();
+        async move { depot.create_cache(new_cache("other")).await }
+    });
+    until(async || b.leads() || c.leads()).await;
+    println!("another leads after {:?}", begin.elapsed());
+    let second = sample(&hash(2), noise(2, 5000));
+    push(&b.depot, &second).await.unwrap();
+    a.reach.cut.store(false, Ordering::Relaxed);
+    // What it was to order is ordered by the other.
+    lost.await.unwrap().unwrap();
+    for gateway in [&a, &b, &c] {
+        until(async || gateway.depot.caches().await.unwrap().len() == 2).await;
+        assert_there(&gateway.depot, &second).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committer_that_cannot_be_heard_but_reaches_the_bucket_is_left_in_office() {
+    let town = Town::new(&["a", "b"]);
+    let a = town.start("a", Rule::Yes).await;
+    a.depot.create_cache(new_cache("main")).await.unwrap();
+    // Each knows the other, and listens where that one does not look.
+    let apart = Town {
+        world: World {
+            bucket: Arc::clone(&town.world.bucket),
+            dir: tempfile::tempdir().unwrap(),
+        },
+        gateways: Town::new(&["x", "b"]).gateways,
+    };
+    certificates(apart.world.dir.path());
+    let b = apart.start("b", Rule::Auto).await;
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    assert!(a.leads() && !b.leads());
+    let sample = sample(&hash(1), noise(1, 5000));
+    push(&a.depot, &sample).await.unwrap();
+    until(async || shows(&b, &sample).await).await;
+    // When it is gone, the signs of life end.
+    a.kill();
+    until(async || b.leads()).await;
+    assert_there(&b.depot, &sample).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_many_restarts_left_are_removed() {
+    let world = World::new();
+    for n in 1..=70_u64 {
+        let key = format!("epoch/{n:016x}-0000000000000001");
+        world.bucket.tamper(&key, Some("HayEpoch".into()));
+    }
+    let depot = world.open("a").await.unwrap();
+    let claims = || {
+        let keys = world.bucket.keys().into_iter();
+        keys.filter(|key| key.starts_with("epoch/")).count()
+    };
+    until(async || claims() == 1).await;
+    let marks = world
+        .bucket
+        .keys()
+        .into_iter()
+        .filter(|key| key.starts_with("ended/"));
+    assert_eq!(marks.count(), 70);
+    push(&depot, &sample(&hash(1), noise(1, 10))).await.unwrap_err();
+    depot.create_cache(new_cache("main")).await.unwrap();
+    depot.close().await;
+    let depot = world.open("a").await.unwrap();
+    push(&depot, &sample(&hash(1), noise(1, 10))).await.unwrap();
+    depot.close().await;
+}
