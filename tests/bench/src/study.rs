@@ -133,7 +133,7 @@ impl Study {
     /// Stretches that are cut by themselves.
     fn parts(&self, bytes: &Bytes) -> Vec<Range<usize>> {
         let Some(least) = self.way.files else {
-            return vec![0..bytes.len()];
+            return std::iter::once(0..bytes.len()).collect();
         };
         let mut parts = Vec::new();
         let mut at = 0;
