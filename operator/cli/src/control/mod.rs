@@ -67,6 +67,11 @@ pub(crate) enum HostAction {
         /// The host.
         host: HostName,
     },
+    /// One that was evicted may join again, as a new host.
+    Readmit {
+        /// The host.
+        host: HostName,
+    },
     /// Its data disk was replaced by an empty one.
     NewDisk {
         /// The host.
@@ -88,6 +93,7 @@ impl fmt::Display for HostAction {
             Self::TakeBack { host } => write!(f, "take {host} back"),
             Self::Remove { host } => write!(f, "remove {host}"),
             Self::Evict { host } => write!(f, "evict {host}"),
+            Self::Readmit { host } => write!(f, "let {host} join again"),
             Self::NewDisk { host } => write!(f, "take the empty data disk of {host} for a new one"),
             Self::AllowMissingData { hosts, version } => {
                 let names: Vec<_> = hosts.iter().map(HostName::as_str).collect();

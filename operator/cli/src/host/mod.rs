@@ -97,12 +97,16 @@ pub(crate) struct RemoveArgs {
 #[command(
     after_help = "For a host that is lost, or not to be trusted any more. It leaves the layout at once when the copies \
                   that remain suffice; the secrets of the cluster are changed on all other hosts, whose Garage restarts \
-                  together. If it comes back, it comes back as a new host with nothing on it.\n\n\
-                  Example:\n  hayloft host evict host-4"
+                  together. It stays out, also where the document declares it, until it is let in again, \
+                  as a new host with empty metadata.\n\n\
+                  Examples:\n  hayloft host evict host-4\n  hayloft host evict host-4 --undo"
 )]
 pub(crate) struct EvictArgs {
     /// The host
     name: HostName,
+    /// Let a host that was evicted join again, as a new one
+    #[arg(long)]
+    undo: bool,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -166,7 +170,19 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<(
             (action, how, place)
         }
         Command::Remove(args) => (HostAction::Remove { host: args.name }, args.how, args.place),
-        Command::Evict(args) => (HostAction::Evict { host: args.name }, args.how, args.place),
+        Command::Evict(EvictArgs {
+            name: host,
+            undo,
+            how,
+            place,
+        }) => {
+            let action = if undo {
+                HostAction::Readmit { host }
+            } else {
+                HostAction::Evict { host }
+            };
+            (action, how, place)
+        }
         Command::NewDisk(args) => (HostAction::NewDisk { host: args.name }, args.how, args.place),
         Command::AllowMissingData(args) => {
             let action = HostAction::AllowMissingData {
@@ -187,6 +203,7 @@ fn wanted(action: &HostAction) -> Answer<'_> {
         HostAction::AllowMissingData { .. } => Answer::Words("give up"),
         HostAction::Drain { .. }
         | HostAction::TakeBack { .. }
+        | HostAction::Readmit { .. }
         | HostAction::Remove { .. }
         | HostAction::NewDisk { .. } => Answer::Yes,
     }

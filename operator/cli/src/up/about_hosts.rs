@@ -33,6 +33,9 @@ enum RefusedError {
     /// Nothing is wrong with its disk.
     #[error("the data folder of {0} is as it should be; there is no new disk to accept")]
     DiskSound(HostName),
+    /// It was not put out.
+    #[error("{0} was not put out by `hayloft host evict`; there is nothing to undo")]
+    NotEvicted(HostName),
     /// The layout is at another version.
     #[error("the layout is at version {current}, not {asked}; look at `hayloft status` once more")]
     OtherVersion { asked: u64, current: u64 },
@@ -67,7 +70,10 @@ impl Running {
                 self.may_edit(host, format!("take spec.hosts[{host}] out"))?;
                 edited
             }
-            HostAction::Evict { .. } | HostAction::NewDisk { .. } | HostAction::AllowMissingData { .. } => {
+            HostAction::Evict { .. }
+            | HostAction::Readmit { .. }
+            | HostAction::NewDisk { .. }
+            | HostAction::AllowMissingData { .. } => {
                 return self.word(&action, &document, dry_run, context).await;
             }
         };
@@ -97,6 +103,20 @@ impl Running {
                     }
                 } else {
                     self.coordinator.ask(host, AskedFor::Evict).await?;
+                }
+            }
+            HostAction::Readmit { host } => {
+                let facts = known(&snapshot, host)?;
+                if facts.asked.is_none_or(|asked| asked.what != AskedFor::Evict) {
+                    return Err(RefusedError::NotEvicted(host.clone()).into());
+                }
+                outcome.consequences = vec![format!("{host} joins again, as a new host with empty metadata")];
+                if document.host(host).is_none() {
+                    let text = format!("{host} is not declared: it joins once the document declares it");
+                    outcome.consequences.push(text);
+                }
+                if !dry_run {
+                    self.coordinator.withdraw(host).await?;
                 }
             }
             HostAction::NewDisk { host } => {
@@ -211,7 +231,7 @@ fn of_eviction(host: &HostName, up: bool, declared: bool) -> Vec<String> {
     );
     if declared {
         sentences.push(format!(
-            "{host} stays declared: if it comes back, it joins as a new host with empty metadata"
+            "{host} stays declared, and out, until `hayloft host evict {host} --undo` lets it join as a new host"
         ));
     }
     sentences
