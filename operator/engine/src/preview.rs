@@ -127,7 +127,11 @@ fn host(
         .or_else(former)
         .map_or_else(|| id.short(), |(name, _)| name.to_string());
     let outgoing = (held + node.incoming).saturating_sub(node.partitions);
-    let exact = first || node.partitions == 0 || (node.incoming == 0 && outgoing == 0);
+    // Who holds nothing, or all, leaves Garage no choice.
+    let exact = first
+        || node.partitions == 0
+        || node.partitions == PARTITIONS
+        || (node.incoming == 0 && outgoing == 0);
     let around = |n: u64, most: u64| {
         if exact {
             return Bounds::exactly(n);

@@ -76,7 +76,7 @@ fn every_error_names_the_field_what_was_given_and_what_is_allowed() {
         with("joinWindow: 2m", "joinWindow: soon"),
         with("joinWindow: 2m", "joinWidow: 2m"),
         with("joinWindow: 2m", "joinWindow: 2d"),
-        with("joinWindow: 2m", "deadAfter: 0s"),
+        with("deadAfter: 72h", "deadAfter: 0s"),
         with("replicationFactor: 3", "replicationFactor: 3, quota: 0"),
         with("reserve: 10%", "reserve: 95%"),
         with("reserve: 10%", "reserve: 110%"),

@@ -28,10 +28,6 @@ fn churning(hosts: u8) -> World {
     world
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long planning takes is what is looked at"
-)]
 fn median(world: &World) -> Duration {
     let mut times: Vec<Duration> = (0..15)
         .map(|_| {

@@ -562,7 +562,7 @@ impl World {
                 self.apply(through, *version, &Staged::default());
             }
             Step::SkipGone { through, version } => {
-                drop(self.garage.skip_dead(node(self, through), *version, false))
+                drop(self.garage.skip_dead(node(self, through), *version, false));
             }
             Step::AllowMissing { through, version, .. } => {
                 self.garage
@@ -589,7 +589,7 @@ impl World {
                 }
             }
             Step::LaunchRepair { nodes, kind, .. } => {
-                nodes.iter().for_each(|id| self.launch(*id, *kind, reason))
+                nodes.iter().for_each(|id| self.launch(*id, *kind, reason));
             }
             Step::Compare { version } => {
                 let moved = self
