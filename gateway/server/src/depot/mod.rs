@@ -86,6 +86,8 @@ const INDEX_FILE: &str = "index.sqlite";
 const FRAMES: &str = "frames";
 /// How long closing waits for what is in flight.
 const CLOSING: Duration = Duration::from_secs(6);
+/// How long closing waits until it is noted what was asked for.
+const NOTING: Duration = Duration::from_secs(1);
 /// How long a change of a cache may take.
 const CHANGE: Duration = Duration::from_secs(60);
 
@@ -254,6 +256,9 @@ impl Depot {
 
     /// Orders what is still queued, stops the committer and closes the index. Uploads that have not ended fail.
     pub async fn close(&self) {
+        let noted = self.inner.uses.note(&self.inner.index, &self.inner.committer);
+        // What is not noted is what was asked for in the last minutes: it counts as asked for a little earlier.
+        let _ = tokio::time::timeout(NOTING, noted).await;
         self.inner.stop.cancel();
         if let Some(committing) = self.inner.committing.lock().await.take() {
             let abort = committing.abort_handle();
@@ -413,7 +418,13 @@ impl Depot {
     where
         B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
     {
-        Box::pin(self.inner.ingest.upload(info, created_by, body)).await
+        let (cache, hash) = (info.cache.clone(), info.store_path.hash());
+        let uploaded = Box::pin(self.inner.ingest.upload(info, created_by, body)).await;
+        // What is new is as good as asked for; what was there already was not noted as pushed again.
+        if matches!(&uploaded, Ok(uploaded) if uploaded.deduplicated) {
+            self.inner.uses.used(&cache, [&hash]);
+        }
+        uploaded
     }
 
     /// The NAR of a path, compressed by zstd. Up to 8 MiB are verified before it returns, and everything before

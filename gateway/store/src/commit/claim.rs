@@ -16,7 +16,7 @@
 use crate::key::EpochId;
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimInput {
     /// All claims in the bucket.
     Listed(Vec<EpochId>),
@@ -29,7 +29,7 @@ pub enum ClaimInput {
 }
 
 /// What to do now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimStep {
     /// List all claims.
     List,
@@ -52,14 +52,14 @@ pub enum ClaimStep {
 }
 
 /// A claim under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     instance: u64,
     floor: u64,
     phase: Phase,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Looking,
     Writing(EpochId),

@@ -51,7 +51,7 @@ pub enum Step {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Resting,
     Writing(Group),
@@ -59,7 +59,7 @@ enum Phase {
     Deposed(EpochId),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
     position: Position,
     bytes: Vec<u8>,
@@ -67,7 +67,7 @@ struct Group {
 }
 
 /// A term of office.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
     epoch: EpochId,
     last: Option<Position>,

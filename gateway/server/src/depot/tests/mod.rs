@@ -6,7 +6,9 @@ mod collecting;
 mod contents;
 mod crashes;
 mod damage;
+mod disk;
 mod fleet;
+mod gardening;
 mod storms;
 
 use std::sync::Arc;
