@@ -348,7 +348,7 @@ fn a_follower_that_shows_what_it_sees_shows_what_is_void() {
             follows: true,
             ..office()
         },
-        &["I5", "I6"],
+        &["I1", "I5", "I6"],
     );
 }
 
