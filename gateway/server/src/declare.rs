@@ -3,7 +3,7 @@
 use hayloft_nixcache::StoreDir;
 use tracing::info;
 
-use crate::config::DeclaredCache;
+use crate::config::{ByteSize, DeclaredCache};
 use crate::depot::{Cache, CachePatch, Depot, DepotError, NewCache};
 
 /// Attic's defaults for a cache.
@@ -28,6 +28,9 @@ pub(crate) async fn declare(depot: &Depot, declared: &[DeclaredCache]) -> Result
                 }
             }
         }
+        if let Some(ByteSize(max_bytes)) = wanted.max_size {
+            depot.limit(&wanted.name, Some(max_bytes)).await?;
+        }
     }
     Ok(())
 }
@@ -40,6 +43,7 @@ fn new(wanted: &DeclaredCache) -> NewCache {
         store_dir,
         upstream_keys,
         retention,
+        max_size: _,
     } = wanted;
     NewCache {
         name: name.clone(),
@@ -63,6 +67,7 @@ fn difference(cache: &Cache, wanted: &DeclaredCache) -> Option<CachePatch> {
         store_dir,
         upstream_keys,
         retention,
+        max_size: _,
     } = wanted;
     let patch = CachePatch {
         keypair: None,
@@ -108,6 +113,7 @@ mod tests {
             store_dir: None,
             upstream_keys: None,
             retention: None,
+            max_size: None,
         }
     }
 

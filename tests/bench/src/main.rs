@@ -36,6 +36,9 @@ struct Cli {
     /// Small corpora, one run, seconds instead of minutes: shows that it works, not how fast
     #[arg(long)]
     quick: bool,
+    /// Paths of the synthetic index, which has ten times as many chunks
+    #[arg(long, default_value_t = 5_000_000)]
+    paths: u64,
     /// Only with Garage's fsync off
     #[arg(long)]
     no_fsync: bool,
@@ -71,6 +74,7 @@ async fn bench(cli: Cli) -> Result<()> {
             .filter(|row| *row != Row::Scale)
             .collect(),
     };
+    let paths = if cli.quick { 50_000 } else { cli.paths };
     let plan = Plan {
         rows,
         runs: if cli.quick { 1 } else { cli.runs },
@@ -83,11 +87,7 @@ async fn bench(cli: Cli) -> Result<()> {
         } else {
             (64, 100_000_000)
         },
-        scale: if cli.quick {
-            (50_000, 500_000)
-        } else {
-            (5_000_000, 50_000_000)
-        },
+        scale: (paths, paths * 10),
     };
     std::fs::create_dir_all(&cli.cache)?;
     let corpora = Corpora::find_or_make(&cli.cache, cli.quick)?;
@@ -150,6 +150,9 @@ fn notes(setting: &Setting, corpora: &Corpora, plan: &Plan) -> Vec<String> {
             plan.runs
         ),
     ];
+    if plan.has(Row::Scale) && plan.scale.0 != 5_000_000 {
+        notes.push(format!("The synthetic index had {} paths only.", plan.scale.0));
+    }
     if setting.programs.atticd.is_none() {
         notes.push("atticd: not measured, ATTICD names no program.".to_owned());
     }

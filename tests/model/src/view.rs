@@ -53,11 +53,9 @@ impl View {
             Record::CacheCreated(cache) => {
                 self.caches.insert(cache.name.clone());
             }
-            Record::PackAdded(pack) => {
-                if !self.condemned.contains(&pack.name) {
-                    self.packs
-                        .insert(pack.name, pack.frames.iter().map(|f| f.frame).collect());
-                }
+            Record::PackAdded(pack) if !self.condemned.contains(&pack.name) => {
+                self.packs
+                    .insert(pack.name, pack.frames.iter().map(|f| f.frame).collect());
             }
             Record::PathAdded(path) => {
                 let frames = Manifest::decode(&path.manifest)

@@ -20,6 +20,9 @@ pub(crate) struct BenchArgs {
     /// Small corpora, one run, without fsync: shows in less than a minute that it works, not how fast
     #[arg(long)]
     quick: bool,
+    /// Paths of the synthetic index, which has ten times as many chunks
+    #[arg(long, default_value_t = 5_000_000)]
+    paths: u64,
     /// Only with Garage's fsync off
     #[arg(long)]
     no_fsync: bool,
@@ -59,7 +62,9 @@ pub(crate) fn run(places: &Places, args: &BenchArgs) -> Result<bool> {
         .arg("--json")
         .arg(&args.json)
         .arg("--runs")
-        .arg(args.runs.to_string());
+        .arg(args.runs.to_string())
+        .arg("--paths")
+        .arg(args.paths.to_string());
     if let Some(nginx) = nginx {
         command.arg("--nginx").arg(nginx);
     }

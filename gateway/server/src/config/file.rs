@@ -145,4 +145,5 @@ pub(super) struct Cache {
     pub(super) store_dir: Option<String>,
     pub(super) upstream_keys: Option<Vec<String>>,
     pub(super) retention: Option<String>,
+    pub(super) max_size: Option<ByteSize>,
 }

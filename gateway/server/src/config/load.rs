@@ -285,6 +285,7 @@ fn declared(caches: Vec<file::Cache>) -> Result<Vec<DeclaredCache>, ConfigError>
             store_dir,
             upstream_keys,
             retention,
+            max_size,
         } = cache;
         let field = |name: &str| format!("caches[{index}].{name}");
         let name: CacheName = parse(
@@ -318,6 +319,7 @@ fn declared(caches: Vec<file::Cache>) -> Result<Vec<DeclaredCache>, ConfigError>
             store_dir,
             upstream_keys,
             retention,
+            max_size,
         });
     }
     Ok(declared)

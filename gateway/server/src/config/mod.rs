@@ -78,4 +78,6 @@ pub struct DeclaredCache {
     pub upstream_keys: Option<Vec<String>>,
     /// How long paths are kept, in seconds.
     pub retention: Option<u32>,
+    /// Bytes that are sent for all its paths together, at the most.
+    pub max_size: Option<ByteSize>,
 }

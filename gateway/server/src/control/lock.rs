@@ -20,7 +20,7 @@ pub(crate) enum LockError {
         source: std::io::Error,
     },
     /// Another process has it.
-    #[error("another hayloft-gateway uses the folder {}: stop it first", path.display())]
+    #[error("another hayloft-gateway uses the folder {}: stop it, or wait until it serves", path.display())]
     Taken { path: PathBuf },
 }
 

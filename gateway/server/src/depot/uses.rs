@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct State {
     day: u32,
     seen: HashSet<u64>,
-    waiting: BTreeMap<CacheName, HashSet<StorePathHash>>,
+    /// By the day on which they were asked for.
+    waiting: BTreeMap<u32, BTreeMap<CacheName, HashSet<StorePathHash>>>,
     count: usize,
 }
 
@@ -65,10 +66,11 @@ impl Uses {
                 return;
             }
             // Cloning the name only for its first use.
-            let added = match state.waiting.get_mut(cache) {
+            let today = state.waiting.entry(day).or_default();
+            let added = match today.get_mut(cache) {
                 Some(waiting) => waiting.insert(*hash),
                 None => {
-                    state.waiting.insert(cache.clone(), HashSet::from([*hash]));
+                    today.insert(cache.clone(), HashSet::from([*hash]));
                     true
                 }
             };
@@ -79,35 +81,41 @@ impl Uses {
     /// Whether a path was asked for and that is not noted yet.
     pub(super) fn is_waiting(&self, cache: &CacheName, hash: &StorePathHash) -> bool {
         let state = self.lock();
-        state
-            .waiting
-            .get(cache)
-            .is_some_and(|waiting| waiting.contains(hash))
+        let mut days = state.waiting.values().filter_map(|caches| caches.get(cache));
+        days.any(|waiting| waiting.contains(hash))
     }
 
     /// Notes in the log what waits. What cannot be noted now waits on.
     pub(super) async fn note(&self, index: &Index, committer: &Committer) {
-        let (day, waiting) = {
+        let waiting = {
             let mut state = self.lock();
             state.count = 0;
-            (state.day, std::mem::take(&mut state.waiting))
+            std::mem::take(&mut state.waiting)
         };
-        for (cache, hashes) in waiting {
+        let waiting = waiting
+            .into_iter()
+            .flat_map(|(day, caches)| caches.into_iter().map(move |cache| (day, cache)));
+        for (day, (cache, hashes)) in waiting {
             let hashes: Vec<StorePathHash> = hashes.into_iter().collect();
             for group in hashes.chunks(GROUP) {
                 if let Err(error) = note_group(index, committer, day, &cache, group).await {
                     tracing::debug!(error, %cache, "uses could not be noted yet");
-                    self.wait_on(&cache, group);
+                    self.wait_on(day, &cache, group);
                 }
             }
         }
     }
 
-    fn wait_on(&self, cache: &CacheName, hashes: &[StorePathHash]) {
+    fn wait_on(&self, day: u32, cache: &CacheName, hashes: &[StorePathHash]) {
         let mut state = self.lock();
         let room = WAITING.saturating_sub(state.count);
-        let before = state.waiting.get(cache).map_or(0, HashSet::len);
-        let waiting = state.waiting.entry(cache.clone()).or_default();
+        let waiting = state
+            .waiting
+            .entry(day)
+            .or_default()
+            .entry(cache.clone())
+            .or_default();
+        let before = waiting.len();
         waiting.extend(hashes.iter().take(room));
         let added = waiting.len() - before;
         state.count += added;

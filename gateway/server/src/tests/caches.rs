@@ -229,6 +229,7 @@ async fn a_declared_cache_is_there_and_keeps_what_is_declared() {
         store_dir: None,
         upstream_keys: None,
         retention: Some(3600),
+        max_size: None,
     };
     let home = Home::declaring(vec![declared]).await;
     let config = "/_api/v1/cache-config/main";

@@ -111,6 +111,7 @@ fn refuse_declared(patch: &CachePatch, declared: &DeclaredCache) -> Result<(), R
         store_dir,
         upstream_keys,
         retention,
+        max_size: _,
     } = declared;
     let contradicted = [
         ("public", public.is_some() && patch.is_public.is_some()),
@@ -175,6 +176,7 @@ mod tests {
             store_dir: None,
             upstream_keys: None,
             retention: Some(60),
+            max_size: None,
         }
     }
 
