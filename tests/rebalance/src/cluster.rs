@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::disk::Blocks;
+use crate::disk::{Blocks, partition};
 use crate::host::{Host, Outfit, Return};
 use crate::map::LayoutMap;
 use crate::seat::Seat;
@@ -395,6 +395,24 @@ impl Cluster {
             .iter()
             .map(|(name, host)| (name.clone(), host.blocks()))
             .collect()
+    }
+
+    /// Whether a host has every block that anybody has and that the newest layout wants it to have.
+    ///
+    /// # Errors
+    /// When nobody has a layout.
+    pub fn has_all(&self, name: &HostName) -> Result<bool> {
+        let (layout, disks, id) = (self.layout()?, self.disks(), self.host(name)?.id());
+        let wanted = |block: &str| {
+            partition(block)
+                .and_then(|p| layout.holders.get(usize::from(p)))
+                .is_some_and(|holders| holders.contains(&id))
+        };
+        let own = disks.get(name).context("no disk")?;
+        let all = disks.values().flat_map(|disk| disk.0.keys());
+        Ok(all
+            .filter(|block| wanted(block))
+            .all(|block| own.0.contains_key(block)))
     }
 
     /// Which host is which node.

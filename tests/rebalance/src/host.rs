@@ -167,6 +167,11 @@ impl Host {
         }
     }
 
+    /// Tells it what it shall run, where no coordinator does.
+    pub(crate) fn tell(&self, desired: HostDesired) {
+        self.link.desired.send_replace(Some(desired));
+    }
+
     /// What it is told.
     #[must_use]
     pub fn desired(&self) -> watch::Receiver<Option<HostDesired>> {

@@ -4,6 +4,7 @@
 //! ends at once, in the middle of what it does, and cleans nothing up. What is asserted is looked up by this crate's own eyes:
 //! block files on disks and the layout file that Garage keeps, not what Hayloft says of them.
 
+mod bare;
 mod cluster;
 mod disk;
 mod door;
@@ -13,6 +14,7 @@ mod map;
 mod outcome;
 mod seat;
 
+pub use bare::Bare;
 pub use cluster::{Cluster, gone, host, ready, storage_host};
 pub use disk::{Blocks, Names, partition};
 pub use door::{Door, Moment};

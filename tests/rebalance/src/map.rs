@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hayloft_api::NodeId;
@@ -25,8 +26,16 @@ impl LayoutMap {
     /// # Errors
     /// When there is no such file, or it is not what Garage 2 writes.
     pub fn newest(metadata_dir: &Path) -> Result<Self> {
-        let all = Self::all(metadata_dir)?;
-        all.into_iter()
+        let mut all = Self::all(metadata_dir);
+        // Garage writes the file in place: it may be read half written.
+        for _ in 0..20 {
+            if all.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            all = Self::all(metadata_dir);
+        }
+        all?.into_iter()
             .max_by_key(|map| map.version)
             .context("no version in the file")
     }

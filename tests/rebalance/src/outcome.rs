@@ -19,6 +19,8 @@ pub struct Change {
     began: Instant,
     before: LayoutMap,
     disks: BTreeMap<HostName, Blocks>,
+    /// Disks that were lost meanwhile.
+    gone: Vec<Blocks>,
     hosts: u64,
     settled: Option<Duration>,
     placed: Option<Duration>,
@@ -74,6 +76,7 @@ impl Change {
             hosts: before.counts().len() as u64,
             before,
             disks: cluster.disks(),
+            gone: Vec::new(),
             settled: None,
             placed: None,
             began: Instant::now(),
@@ -86,10 +89,18 @@ impl Change {
         self.before.version
     }
 
+    /// A host's disk is empty since then: all that it gets back is moved.
+    pub fn lost(&mut self, host: &HostName) {
+        if let Some(disk) = self.disks.remove(host) {
+            self.gone.push(disk);
+        }
+    }
+
     /// All blocks that lay anywhere, with their sizes.
     #[must_use]
     pub fn blocks(&self) -> Blocks {
-        Blocks(self.disks.values().flat_map(|disk| disk.0.clone()).collect())
+        let disks = self.disks.values().chain(&self.gone);
+        Blocks(disks.flat_map(|disk| disk.0.clone()).collect())
     }
 
     /// Waits until the version after the one before, or a later one, is settled.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use hayloft_api::Span;
 use hayloft_api::document::HostState;
 use hayloft_api::status::ConditionType;
+use hayloft_engine::AskedFor;
 use hayloft_rebalance::{Change, Return, host, storage_host};
 
 use crate::scene::{Scene, hosts, in_layout, is_up, trouble};
@@ -52,9 +53,10 @@ async fn a_live_host_is_drained_and_goes_on_until_its_own_disk_is_empty() -> Res
 async fn a_dead_host_is_replaced_by_a_new_one_under_its_name() -> Result<()> {
     let mut scene = Scene::set(3).await?;
     let dead = host(3)?;
-    let change = Change::begin(&scene.cluster, "one of three lost all it had, and joins anew")?;
+    let mut change = Change::begin(&scene.cluster, "one of three lost all it had, and joins anew")?;
     scene.cluster.kill(&dead).await?;
     scene.cluster.host(&dead)?.lose_everything()?;
+    change.lost(&dead);
     scene
         .cluster
         .until("missed", |status| !is_up(status, &dead))
@@ -107,6 +109,11 @@ async fn large_of_two_dead_hosts_of_five_none_is_put_out_by_rule_alone() -> Resu
     };
     let status = scene.cluster.until("a person is asked about both", asked).await?;
     assert!(dead.iter().all(|host| in_layout(&status, host)));
+    // The one that comes back first must not leave the other as the only one that is dead.
+    scene
+        .cluster
+        .declare(|document| document.spec.rebalance.dead_after = Span::hours(1))
+        .await?;
     for host in &dead {
         scene.cluster.bring_back(host, Return::SameAddress).await?;
     }
@@ -169,5 +176,47 @@ async fn a_removed_host_that_is_dead_is_put_out_and_everything_it_knew_changes()
         .cluster
         .until("joined", |status| in_layout(status, &joiner))
         .await?;
+    scene.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_two_dead_of_five_are_put_out_by_a_person_and_nothing_that_has_a_copy_is_lost() -> Result<()> {
+    let mut scene = Scene::set(5).await?;
+    let dead = hosts(&[4, 5])?;
+    let before = scene.cluster.layout()?.version;
+    // Clients finish first: some partitions have no write quorum from here on.
+    scene.load.end().await;
+    for host in &dead {
+        scene.cluster.kill(host).await?;
+    }
+    scene
+        .cluster
+        .until("missed", |status| dead.iter().all(|host| !is_up(status, host)))
+        .await?;
+    for host in &dead {
+        let seat = scene.cluster.seat()?;
+        seat.coordinator()?.ask(host, AskedFor::Evict).await?;
+    }
+    scene
+        .cluster
+        .until("put out", |status| {
+            status.layout.version > before && dead.iter().all(|host| !in_layout(status, host))
+        })
+        .await?;
+    let seat = scene.cluster.seat()?;
+    seat.coordinator()?
+        .allow_missing(dead.iter().cloned().collect())
+        .await?;
+    scene
+        .cluster
+        .until("settled", |status| {
+            status.layout.settled
+                && status.layout.partitions_with_quorum == Some(256)
+                && trouble(status, ConditionType::SecretsKept).is_none()
+        })
+        .await?;
+    scene
+        .load
+        .use_config(&scene.cluster.bucket(&hosts(&[1, 2, 3])?).await?);
     scene.close().await
 }

@@ -1,9 +1,11 @@
 //! Hosts that lose what they have.
 
 use anyhow::Result;
+use hayloft_api::status::ConditionType;
+use hayloft_engine::AskedFor;
 use hayloft_rebalance::{Change, Return, host, ready, storage_host};
 
-use crate::scene::{Scene, is_up};
+use crate::scene::{Scene, is_up, trouble};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_lost_its_metadata_takes_its_role_again_as_another_node() -> Result<()> {
@@ -27,6 +29,46 @@ async fn a_host_that_lost_its_metadata_takes_its_role_again_as_another_node() ->
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_data_disk_waits_for_a_word_and_is_then_filled_again() -> Result<()> {
+    let mut scene = Scene::set(3).await?;
+    let robbed = host(3)?;
+    let id = scene.cluster.host(&robbed)?.id();
+    let change = Change::begin(&scene.cluster, "one of three lost its data disk")?;
+    scene.load.only_pull(true);
+    scene
+        .cluster
+        .eventually("all copies are written", || scene.cluster.has_all(&robbed))
+        .await?;
+    scene.cluster.kill(&robbed).await?;
+    scene.cluster.host(&robbed)?.lose_data()?;
+    scene.cluster.bring_back(&robbed, Return::SameAddress).await?;
+    let status = scene
+        .cluster
+        .until("told of the loss", |status| {
+            trouble(status, ConditionType::DisksSound).is_some_and(|told| told.contains(robbed.as_str()))
+        })
+        .await?;
+    assert!(!is_up(&status, &robbed), "it may only not be mounted");
+    let seat = scene.cluster.seat()?;
+    seat.coordinator()?.ask(&robbed, AskedFor::NewDisk).await?;
+    scene
+        .cluster
+        .until("back", |status| is_up(status, &robbed))
+        .await?;
+    scene.load.only_pull(false);
+    scene
+        .cluster
+        .eventually("filled again", || Ok(change.missing(&scene.cluster)?.is_empty()))
+        .await?;
+    let status = scene.cluster.until("ready", ready).await?;
+    assert_eq!(status.layout.version, change.version());
+    assert_eq!(scene.cluster.host(&robbed)?.id(), id, "it is the same node");
+    let score = scene.load.end().await;
+    assert_eq!(score.failures, Vec::<String>::new());
+    scene.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_is_killed_in_the_middle_of_a_move_delays_it_and_nothing_is_lost() -> Result<()> {
     let mut scene = Scene::set(3).await?;
     let victim = host(2)?;
@@ -44,6 +86,12 @@ async fn a_host_that_is_killed_in_the_middle_of_a_move_delays_it_and_nothing_is_
     // What is pushed now reaches the victim by Garage's receiving delay of ten minutes, which must not be shortened on a
     // host that also gives; so clients only pull.
     scene.load.only_pull(true);
+    scene
+        .cluster
+        .eventually("the victim has all of its copies", || {
+            scene.cluster.has_all(&victim)
+        })
+        .await?;
     scene.cluster.kill(&victim).await?;
     scene
         .cluster

@@ -1,6 +1,7 @@
 //! Hosts come, go and fail on real Garage, and clients notice nothing where redundancy allows it.
 
 mod changes;
+mod conformance;
 mod coordinators;
 mod joins;
 mod leaves;
