@@ -5,9 +5,13 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::config;
+use crate::depot::LinkTls;
 
 pub(super) fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = config::load(path)?;
+    if let Some(fleet) = &config.fleet {
+        LinkTls::load(fleet.files.clone())?;
+    }
     let line = format!(
         "{} is good: listens on {}, {} declared",
         path.display(),

@@ -58,7 +58,7 @@ pub enum Command {
     Fsck(fsck::Args),
     /// Keep paths, with all that they refer to, whatever their age
     #[command(
-        after_help = "Example:\n  hayloft-gateway pin --config gateway.yaml add main release-1.2 /nix/store/…-system --for 365d"
+        after_help = "Example:\n  hayloft-gateway pin add --config gateway.yaml main release-1.2 /nix/store/…-system --for 365d"
     )]
     Pin(pin::Args),
     /// Throw the index away and make it again from the bucket

@@ -14,8 +14,6 @@ use crate::control::{Outcome, Request};
 /// What to do with pins.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    config: ConfigFile,
     #[command(subcommand)]
     what: What,
 }
@@ -24,6 +22,9 @@ pub struct Args {
 enum What {
     /// Keep paths under a name; a pin of that name is replaced
     Add {
+        /// Where the configuration is
+        #[command(flatten)]
+        config: ConfigFile,
         /// The cache
         cache: CacheName,
         /// The pin's name, such as release-1.2
@@ -37,6 +38,9 @@ enum What {
     },
     /// Keep them no longer
     Remove {
+        /// Where the configuration is
+        #[command(flatten)]
+        config: ConfigFile,
         /// The cache
         cache: CacheName,
         /// The pin's name
@@ -44,6 +48,9 @@ enum What {
     },
     /// Show what is kept
     List {
+        /// Where the configuration is
+        #[command(flatten)]
+        config: ConfigFile,
         /// The cache
         cache: CacheName,
     },
@@ -55,8 +62,9 @@ enum What {
 struct NoPath(String);
 
 pub(super) async fn run(args: Args, outside: &Outside) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let request = match args.what {
+    let (config, request) = match args.what {
         What::Add {
+            config,
             cache,
             name,
             paths,
@@ -67,17 +75,18 @@ pub(super) async fn run(args: Args, outside: &Outside) -> Result<(), Box<dyn Err
                 now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
             });
             let paths: Result<Vec<StorePathHash>, NoPath> = paths.into_iter().map(hash_of).collect();
-            Request::Pin {
+            let request = Request::Pin {
                 cache,
                 name,
                 paths: paths?,
                 until,
-            }
+            };
+            (config, request)
         }
-        What::Remove { cache, name } => Request::Unpin { cache, name },
-        What::List { cache } => Request::Pins { cache },
+        What::Remove { config, cache, name } => (config, Request::Unpin { cache, name }),
+        What::List { config, cache } => (config, Request::Pins { cache }),
     };
-    if let Outcome::Pins(pins) = work::run(&args.config.config, request, outside).await? {
+    if let Outcome::Pins(pins) = work::run(&config.config, request, outside).await? {
         let mut out = std::io::stdout().lock();
         for pin in pins {
             let until = pin

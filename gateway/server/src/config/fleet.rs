@@ -114,3 +114,73 @@ pub(super) fn fleet(
         },
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> file::Link {
+        serde_yaml::from_str(
+            "{ name: paris, listen: '0.0.0.0:8443', certFile: /c.pem, keyFile: /k.pem, caFile: /ca.pem }",
+        )
+        .unwrap()
+    }
+
+    fn others(text: &str) -> Vec<file::Gateway> {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    fn committer(text: &str) -> Option<file::Committer> {
+        Some(serde_yaml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_file_that_names_others_is_read_whole() {
+        let lyon = others("[{ name: lyon, url: 'https://lyon.example.org:8443' }]");
+        let config = fleet(Some(link()), lyon, committer("true"), Some(7))
+            .unwrap()
+            .unwrap();
+        assert_eq!(config.name.as_deref(), Some("paris"));
+        assert_eq!(config.listen.port(), 8443);
+        assert_eq!(config.peers[0].url.as_str(), "https://lyon.example.org:8443/");
+        let naming = Naming {
+            committer: Rule::Yes,
+            epoch_floor: 7,
+        };
+        assert_eq!(config.naming, naming);
+        let config = fleet(Some(link()), vec![], committer("auto"), None)
+            .unwrap()
+            .unwrap();
+        assert_eq!(config.naming, Naming::default());
+    }
+
+    #[test]
+    fn without_a_link_a_gateway_is_alone() {
+        assert!(fleet(None, vec![], None, None).unwrap().is_none());
+        assert!(fleet(None, vec![], committer("true"), None).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_its_field() {
+        let lyon = || others("[{ name: lyon, url: 'https://lyon.example.org:8443' }]");
+        let twice = others(
+            "[{ name: lyon, url: 'https://lyon.example.org:8443' }, { name: lyon, url: 'https://x.example.org' }]",
+        );
+        let plain = others("[{ name: lyon, url: 'http://lyon.example.org:8443' }]");
+        let given = [
+            ("gateways:", fleet(None, lyon(), None, None)),
+            ("committer:", fleet(None, vec![], committer("false"), None)),
+            ("epochFloor:", fleet(None, vec![], None, Some(3))),
+            (
+                "committer:",
+                fleet(Some(link()), lyon(), committer("maybe"), None),
+            ),
+            ("gateways[1]:", fleet(Some(link()), twice, None, None)),
+            ("gateways[0].url:", fleet(Some(link()), plain, None, None)),
+        ];
+        for (field, given) in given {
+            let said = given.unwrap_err().to_string();
+            assert!(said.starts_with(field), "{said}");
+        }
+    }
+}
