@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use hayloft_api::agent::HostReport;
 use hayloft_api::document::{HostSpec, HostState, Role};
 use hayloft_api::status::{Phase, Status};
-use hayloft_api::{Bytes, Document, HostName, NodeId, Span};
+use hayloft_api::{Bytes, Document, HostName, NodeId, Percent, Span};
 use hayloft_coordinator::{BUCKET, REGION, Store};
 use hayloft_garage::admin::Client;
 use hayloft_store::object::s3::S3Config;
@@ -101,6 +101,8 @@ impl Cluster {
         let dir = tempfile::Builder::new().prefix("hlr-").tempdir()?;
         let mut document = Document::laptop(declared, Bytes::gib(1))?;
         document.spec.rebalance.join_window = Span::seconds(0);
+        // The disk of the machine that tests run on is not what is tested.
+        document.spec.rebalance.reserve = Percent::new(0);
         change(&mut document);
         let mut cluster = Self {
             outfit: Outfit {
