@@ -48,7 +48,7 @@ pub enum Command {
         after_help = "Example:\n  hayloft-gateway token --config gateway.yaml --sub ci --validity 1y --pull main --push main"
     )]
     Token(Box<token::Args>),
-    /// Collect what nothing keeps: paths that nobody asked for in time, and the data that only they needed
+    /// Collect what nothing keeps
     #[command(after_help = "Example:\n  hayloft-gateway gc --config /etc/hayloft/gateway.yaml --dry-run")]
     Gc(gc::Args),
     /// Check that what is stored is whole

@@ -3,8 +3,11 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
+use super::serve::make_private_folder;
 use crate::config::{self, Config};
+use crate::control::FolderLock;
 use crate::depot::{self, DepotConfig};
 
 pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -16,6 +19,8 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         upkeep,
         ..
     } = config::load(path)?;
+    make_private_folder(&state_dir)?;
+    let _lock = FolderLock::take(&state_dir, Duration::from_secs(2)).await?;
     let config = DepotConfig {
         s3,
         state_dir,

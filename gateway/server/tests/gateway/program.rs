@@ -16,7 +16,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_hayloft-gateway");
 
 pub(crate) struct World {
     pub(crate) garage: Garage,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     tokens: &'static str,
 }
 
@@ -165,13 +165,34 @@ caches:
 
     /// Starts it with a changed configuration and waits until it serves.
     pub(crate) async fn serve_with(&self, changes: &[(&str, &str)]) -> Gateway {
+        match self.try_serve_with(changes, |_| {}).await {
+            Ok(gateway) => gateway,
+            Err(said) => panic!("{said}"),
+        }
+    }
+
+    /// Starts it with a changed configuration and waits until it serves; says why when it does not. `begun` hears its
+    /// process id at once.
+    pub(crate) async fn try_serve_with(
+        &self,
+        changes: &[(&str, &str)],
+        begun: impl FnOnce(u32),
+    ) -> Result<Gateway, String> {
         let log = self.dir.path().join(format!("{}.log", free_port()));
-        let mut child = Self::command(&["serve", "--log-format", "json"], &self.changed(changes))
+        let child = Self::command(&["serve", "--log-format", "json"], &self.changed(changes))
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let stdout = child.stdout.take().unwrap();
+        begun(child.id());
+        // From here on it is killed when this is given up.
+        let mut gateway = Gateway {
+            child,
+            log,
+            addr: String::new(),
+            url: String::new(),
+        };
+        let stdout = gateway.child.stdout.take().unwrap();
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             BufReader::new(stdout).read_line(&mut line).map(|_| line)
@@ -181,16 +202,13 @@ caches:
             .unwrap()
             .unwrap()
             .unwrap();
-        let errors = || fs::read_to_string(&log).unwrap_or_default();
-        let said: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("said {line:?}; its log:\n{}", errors()));
-        let addr = said["listening"].as_str().unwrap().to_owned();
-        Gateway {
-            child,
-            log,
-            url: format!("http://{addr}/"),
-            addr,
-        }
+        let Ok(said) = serde_json::from_str::<Value>(&line) else {
+            let errors = fs::read_to_string(&gateway.log).unwrap_or_default();
+            return Err(format!("said {line:?}; its log:\n{errors}"));
+        };
+        said["listening"].as_str().unwrap().clone_into(&mut gateway.addr);
+        gateway.url = format!("http://{}/", gateway.addr);
+        Ok(gateway)
     }
 }
 
