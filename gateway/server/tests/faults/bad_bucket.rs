@@ -34,7 +34,7 @@ pub(crate) enum Fault {
     Trapped,
 }
 
-/// Kills the gateway at one of its writes.
+/// Kills the gateway at one of its writes, or suspends it there.
 #[derive(Debug, Default)]
 pub(crate) struct Trap {
     /// It goes off at the write of this number, from 1; zero: never.
@@ -46,6 +46,8 @@ pub(crate) struct Trap {
     sprung: AtomicBool,
     /// A mark that an epoch is over was written in this life.
     marked: AtomicBool,
+    /// It suspends the gateway instead, and only writes to the log count.
+    sleeps: AtomicBool,
 }
 
 impl Trap {
@@ -55,6 +57,13 @@ impl Trap {
         self.marked.store(false, Ordering::SeqCst);
         self.after.store(after, Ordering::SeqCst);
         self.left.store(at, Ordering::SeqCst);
+    }
+
+    /// Suspends the gateway at its write of this number to the log.
+    pub(crate) fn put_to_sleep(&self, pid: u32, at: u32, after: bool) {
+        self.sleeps.store(true, Ordering::SeqCst);
+        self.set(at, after);
+        self.aim(pid);
     }
 
     /// Whom it kills.
@@ -76,6 +85,9 @@ impl Trap {
         if of_earlier && self.marked.swap(true, Ordering::SeqCst) {
             return false;
         }
+        if self.sleeps.load(Ordering::SeqCst) && !line.contains("/log/") {
+            return false;
+        }
         let left = self
             .left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
@@ -87,7 +99,8 @@ impl Trap {
             let pid = i32::try_from(self.pid.load(Ordering::SeqCst)).unwrap();
             if let Some(pid) = Pid::from_raw(pid) {
                 self.sprung.store(true, Ordering::SeqCst);
-                kill_process(pid, Signal::KILL).unwrap();
+                let sleeps = self.sleeps.load(Ordering::SeqCst);
+                kill_process(pid, if sleeps { Signal::STOP } else { Signal::KILL }).unwrap();
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -186,7 +199,7 @@ async fn serve(mut client: TcpStream, to: SocketAddr, fault: Fault, trap: &Trap)
             }
         }
         Fault::Half => {
-            answer.truncate(usize::midpoint(body, answer.len()).min(answer.len().saturating_sub(1)))
+            answer.truncate(usize::midpoint(body, answer.len()).min(answer.len().saturating_sub(1)));
         }
         Fault::Slow => {
             // Longer than any answer takes, shorter than what is waited for.

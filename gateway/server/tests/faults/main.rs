@@ -1,16 +1,15 @@
 //! The program under faults: killed at any moment under load, with a bucket that answers badly, with a spoiled index.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod asleep;
 mod bad_bucket;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../gateway/program.rs"]
 mod program;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../fleet/town.rs"]
+mod town;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;

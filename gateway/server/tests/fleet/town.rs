@@ -27,7 +27,7 @@ pub(crate) struct Town {
 
 /// A gateway that runs. Killed when dropped.
 pub(crate) struct Gateway {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) url: String,
     pub(crate) log: PathBuf,
 }
