@@ -324,10 +324,23 @@ impl Cluster {
     ///
     /// # Errors
     /// When it cannot within [`PATIENCE`].
-    pub async fn eventually(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub async fn eventually(&self, what: &str, holds: impl FnMut() -> Result<bool>) -> Result<()> {
+        self.eventually_within(PATIENCE, what, holds).await
+    }
+
+    /// The same within another time.
+    ///
+    /// # Errors
+    /// As [`Cluster::eventually`].
+    pub async fn eventually_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut holds: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let began = tokio::time::Instant::now();
         while !holds()? {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 bail!("never {what}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

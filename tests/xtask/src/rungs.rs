@@ -188,8 +188,8 @@ fn nextest(
     if verb == "run" {
         command.args(["--no-fail-fast", "--no-tests=pass"]);
         if rung == Rung::Rebalance {
-            // One of them mostly sleeps, for ten minutes.
-            command.args(["--test-threads", "3"]);
+            // Two of them mostly sleep, for ten minutes.
+            command.args(["--test-threads", "4"]);
         }
     }
     if let Some(filter) = &args.filter {
