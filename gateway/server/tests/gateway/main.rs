@@ -149,7 +149,10 @@ async fn a_second_gateway_on_the_same_port_says_so_in_one_line() {
     let gateway = world.serve().await;
     let said = world.fail(
         &["serve"],
-        &[("listen: 127.0.0.1:0", &format!("listen: {}", gateway.addr))],
+        &[
+            ("listen: 127.0.0.1:0", &format!("listen: {}", gateway.addr)),
+            ("/state\n", "/state-2\n"),
+        ],
     );
     assert!(
         said.contains(&format!("cannot listen on {}", gateway.addr)),
@@ -164,7 +167,7 @@ async fn a_gateway_whose_bucket_another_takes_over_ends_and_takes_over_when_star
     let world = World::new("hs256").await;
     let nar = hello();
     let old = world.serve().await;
-    let new = world.serve().await;
+    let new = world.serve_with(&[("/state\n", "/state-2\n")]).await;
     // It has nothing to do, and notices all the same.
     let (code, said) = old.ends_by_itself(Duration::from_secs(40));
     assert_eq!(code, Some(1), "{said}");
