@@ -188,6 +188,8 @@ impl Moves {
         {
             return Ok(());
         }
+        // One at a time: whichever ran is begun anew when it is due again.
+        self.stop_comparison();
         let map = self.maps.get(&current).ok_or(NoComparison::NoMap(current))?;
         let mut partitions: BTreeMap<u8, Parties> = BTreeMap::new();
         let name = |id: &NodeId| hosts.get(id).cloned().ok_or(NoComparison::Stranger(*id));
@@ -247,6 +249,14 @@ impl Moves {
         self.comparison.as_ref().map(|comparison| comparison.view.clone())
     }
 
+    fn stop_comparison(&mut self) {
+        let stopped = self.comparison.take();
+        if let Some(record) = stopped.and_then(|stopped| self.records.get_mut(&stopped.version)) {
+            record.comparing = None;
+            record.facts.comparing = None;
+        }
+    }
+
     fn take_comparison(&mut self, current: u64, now: Timestamp, news: &mut Vec<News>) {
         let Some(comparison) = &mut self.comparison else {
             return;
@@ -260,26 +270,24 @@ impl Moves {
         };
         let view = comparison.view.borrow_and_update().clone();
         match view {
-            // Holders are others now.
-            View::Running(_) if superseded => {
-                record.comparing = None;
-                record.facts.comparing = None;
-                self.comparison = None;
-            }
+            _ if superseded => self.stop_comparison(),
             View::Running(so_far) => record.comparing = Some(so_far),
             View::Done(done) => {
-                record.facts.compared = Some(Compared {
+                let compared = Compared {
                     began: done.began,
                     at: now,
                     missing: done.missing,
                     of: done.of,
-                });
+                };
                 if done.missing > 0 {
                     news.push(News::Missing(version, done.missing));
                 }
-                record.comparing = None;
-                record.facts.comparing = None;
-                self.comparison = None;
+                self.stop_comparison();
+                for record in self.records.values_mut() {
+                    if record.facts.placed.is_none() && record.facts.version <= version {
+                        record.facts.compared = Some(compared);
+                    }
+                }
             }
             View::Failed(so_far, why) => {
                 news.push(News::Uncompared(version, why));

@@ -246,3 +246,58 @@ fn parties_are_all_who_lost_and_all_who_hold_now() {
     assert_eq!(parties.former, [hosts[&id(3)].clone()].into());
     assert_eq!(parties.holders, [1, 2, 4].map(|n| hosts[&id(n)].clone()).into());
 }
+
+/// Two versions that are not placed: node 3 gave to node 4, and node 2 to node 5.
+fn two_moves() -> (Scene, LayoutFacts) {
+    let mut scene = Scene::new();
+    let mut second = scene.exchange();
+    second.settled = true;
+    scene.see(&second, 15);
+    scene.moves.maps.insert(3, map([1, 4, 5]));
+    let third = layout(3, &[1, 4, 5], true);
+    scene.see(&third, 20);
+    (scene, third)
+}
+
+/// Begins a comparison whose view the test writes.
+fn begin(scene: &mut Scene, version: u64, now: i64) -> watch::Sender<View> {
+    let hosts = hosts();
+    let mut sender = None;
+    let began = scene
+        .moves
+        .compare(version, 3, &hosts, &BTreeSet::new(), at(now), |_, view| {
+            sender = Some(view);
+            tokio::spawn(async {})
+        });
+    began.unwrap();
+    sender.unwrap()
+}
+
+#[tokio::test]
+async fn a_comparison_that_another_takes_the_place_of_is_not_taken_to_run_still() {
+    let (mut scene, layout) = two_moves();
+    let _third = begin(&mut scene, 3, 40);
+    assert_eq!(scene.moves.records[&3].facts.comparing, Some(at(40)));
+    let _second = begin(&mut scene, 2, 41);
+    scene.see(&layout, 42);
+    assert_eq!(scene.moves.records[&3].facts.comparing, None);
+    assert_eq!(scene.moves.records[&2].facts.comparing, Some(at(41)));
+}
+
+#[tokio::test]
+async fn what_the_newest_comparison_found_is_known_of_all_earlier_moves() {
+    let (mut scene, layout) = two_moves();
+    let view = begin(&mut scene, 3, 40);
+    let found = Comparing {
+        of: 256,
+        missing: 7,
+        ..Comparing::new(at(40))
+    };
+    view.send_replace(View::Done(found));
+    assert_eq!(scene.see(&layout, 50), [News::Missing(3, 7)]);
+    for version in [2, 3] {
+        let facts = &scene.moves.records[&version].facts;
+        assert_eq!(facts.compared.map(|compared| compared.missing), Some(7));
+        assert_eq!(facts.comparing, None);
+    }
+}

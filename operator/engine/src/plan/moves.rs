@@ -112,7 +112,8 @@ fn advance(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &
     compare(input, cluster, facts, &receivers, what, plan);
 }
 
-/// Everything has been looked for: now names are compared, again and again until none is missing.
+/// Everything has been looked for: now names are compared, again and again until none is missing. The newest version's
+/// comparison covers all earlier ones: where it wants a block that an earlier one moved, its holders list it.
 fn compare(
     input: &Input<'_>,
     cluster: &ClusterFacts,
@@ -121,7 +122,8 @@ fn compare(
     what: String,
     plan: &mut Plan,
 ) {
-    let version = facts.version;
+    let newest = input.unplaced().map(|moved| moved.version).max();
+    let version = newest.unwrap_or(facts.version);
     let now = input.snapshot.now;
     let ended = facts.repairs_ended().unwrap_or(facts.applied);
     let last = facts.compared.filter(|compared| compared.began >= ended);
@@ -135,7 +137,7 @@ fn compare(
         None => idle || since(ended) >= COMPARE_AGAIN,
         Some(compared) => since(compared.at) >= COMPARE_AGAIN,
     };
-    if due && facts.comparing.is_none() {
+    if due && facts.comparing.is_none() && version == facts.version {
         plan.step(Step::Compare { version }, Reason::Move { version });
     }
     let until = facts.settled.and_then(|at| at.checked_add(RECEIVING_DELAY).ok());

@@ -2,7 +2,7 @@
 
 use crate::world::{World, document, name};
 use hayloft_api::document::HostState;
-use hayloft_engine::AskedFor;
+use hayloft_engine::{AskedFor, Plan, Step};
 use insta::assert_snapshot;
 
 #[test]
@@ -64,6 +64,36 @@ fn a_join_while_a_drain_is_under_way() {
     world.watches(800);
     assert_eq!(world.retired, [(name(4), 0)]);
     assert!(world.plan().is_done(), "{}", world.plan());
+}
+
+#[test]
+fn of_two_moves_only_the_newest_is_compared_for_it_covers_both() {
+    let mut world = World::converged(4);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    while world.snapshot.moves.iter().all(|facts| facts.settled.is_none()) {
+        world.round();
+    }
+    let drained = world.document.spec.hosts[3].clone();
+    world.document = document(5);
+    world.document.spec.hosts[3] = drained;
+    world.starts(5);
+    let compared = |plan: &Plan| -> Vec<u64> {
+        let versions = plan.steps.iter().filter_map(|planned| match planned.step {
+            Step::Compare { version } => Some(version),
+            _ => None,
+        });
+        versions.collect()
+    };
+    while compared(&world.round()) != [3] {}
+    // As if neither had been compared yet.
+    for facts in &mut world.snapshot.moves {
+        facts.placed = None;
+        facts.comparing = None;
+        facts.compared = None;
+    }
+    world.passes(20);
+    assert_eq!(world.snapshot.moves.len(), 2);
+    assert_eq!(compared(&world.plan()), [3]);
 }
 
 #[test]
