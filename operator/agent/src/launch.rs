@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hayloft_api::agent::{AdminAddress, GarageDesired, GatewayDesired, HostDesired};
+use hayloft_api::agent::{AdminAddress, GarageDesired, GatewayDesired, HostDesired, S3Desired};
 use hayloft_api::{GatewayPaths, gateway_config};
 use hayloft_garage::config::{ConfigError, GarageAddresses, GaragePaths, garage_toml};
 use zeroize::Zeroizing;
@@ -111,6 +111,7 @@ pub fn units(desired: &HostDesired, places: &Places, ports: Ports) -> Result<Vec
         forget: _,
         erase_blocks: _,
         accept_empty_data: _,
+        staged: _,
     } = desired;
     let mut units = Vec::new();
     if let Some(garage) = garage {
@@ -173,6 +174,7 @@ fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result
         sockets: vec![places.admin_socket.clone()],
         log: places.log(UnitName::Garage),
         ready: Ready::AtOnce,
+        rereads: false,
         grace: GARAGE_GRACE,
     })
 }
@@ -187,6 +189,16 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, Rende
         token_secret_file: dir.join("token-hs256"),
     };
     let text = gateway_config(desired, &paths).map_err(RenderError::Gateway)?;
+    // Where and as whom S3 is asked, it takes anew while it runs: clients notice nothing when hosts come and go.
+    let elsewhere = GatewayDesired {
+        s3: S3Desired {
+            endpoints: Vec::new(),
+            access_key_id: String::new(),
+            ..desired.s3.clone()
+        },
+        ..desired.clone()
+    };
+    let significant = gateway_config(&elsewhere, &paths).map_err(RenderError::Gateway)?;
     let mut args = places.gateway.args.clone();
     args.extend(["serve".into(), "--config".into(), config.clone().into_os_string()]);
     Ok(Unit {
@@ -200,17 +212,21 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, Rende
         folders: folders(&[&places.logs_dir(), &dir], &config),
         files: vec![
             secret(&paths.key_file, desired.cluster_key.expose()),
-            secret(&paths.s3_secret_file, desired.s3.secret_access_key.expose()),
+            UnitFile {
+                significant: Some(Zeroizing::default()),
+                ..secret(&paths.s3_secret_file, desired.s3.secret_access_key.expose())
+            },
             secret(&paths.token_secret_file, desired.token_secret.expose()),
             UnitFile {
                 path: config,
                 content: Zeroizing::new(text.into_bytes()),
-                significant: None,
+                significant: Some(Zeroizing::new(significant.into_bytes())),
             },
         ],
         sockets: Vec::new(),
         log: places.log(UnitName::Gateway),
         ready: Ready::SaysListening,
+        rereads: true,
         grace: GATEWAY_GRACE,
     })
 }
@@ -234,7 +250,7 @@ fn secret(path: &Path, text: &str) -> UnitFile {
 
 #[cfg(test)]
 mod tests {
-    use hayloft_api::agent::{Peer, S3Desired};
+    use hayloft_api::agent::Peer;
     use hayloft_api::{Bytes, Generation, NodeId, Secret};
 
     use super::*;
@@ -288,6 +304,7 @@ mod tests {
             forget: None,
             erase_blocks: false,
             accept_empty_data: false,
+            staged: None,
         }
     }
 
@@ -318,6 +335,25 @@ mod tests {
                 .zip(&after)
                 .all(|(before, after)| !before.asks_for_restart(after))
         );
+    }
+
+    #[test]
+    fn a_gateway_takes_other_endpoints_and_another_key_without_a_restart() {
+        let before = units(&desired(), &places(), PORTS).unwrap();
+        let mut elsewhere = desired();
+        if let Some(gateway) = &mut elsewhere.gateway {
+            gateway.s3.endpoints = vec!["http://127.0.0.1:5002".into()];
+            gateway.s3.access_key_id = "GK01".into();
+            gateway.s3.secret_access_key = Secret::new("hush-new");
+        }
+        let after = units(&elsewhere, &places(), PORTS).unwrap();
+        assert_ne!(before, after);
+        assert!(!before[1].asks_for_restart(&after[1]) && after[1].rereads);
+        if let Some(gateway) = &mut elsewhere.gateway {
+            gateway.s3.bucket = "another".into();
+        }
+        let after = units(&elsewhere, &places(), PORTS).unwrap();
+        assert!(before[1].asks_for_restart(&after[1]));
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct Unit {
     pub log: PathBuf,
     /// When it counts as running.
     pub ready: Ready,
+    /// Whether it reads its files anew at SIGHUP, once it is ready; else at its start only.
+    pub rereads: bool,
     /// How long it may take to stop before it is killed.
     pub grace: Duration,
 }
@@ -108,6 +110,7 @@ impl Unit {
             sockets,
             log,
             ready,
+            rereads: _,
             grace: _,
         } = self;
         *name != other.name

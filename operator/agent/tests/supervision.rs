@@ -51,6 +51,7 @@ fn shell(dir: &Path, script: &str) -> Unit {
         sockets: vec![],
         log: dir.join("unit.log"),
         ready: Ready::AtOnce,
+        rereads: false,
         grace: Duration::from_millis(500),
     }
 }
@@ -98,6 +99,41 @@ async fn a_unit_that_dies_is_started_again_and_says_why() {
     );
     driver.stop(UnitName::Garage).await;
     assert_eq!(states.borrow()[&UnitName::Garage].phase, Phase::Stopped);
+}
+
+#[tokio::test]
+async fn a_unit_that_rereads_its_files_is_told_of_new_ones_and_lives_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let script = "trap 'cp conf seen' HUP; touch trapped; while :; do sleep 0.05; done";
+    let unit = |content: &str| Unit {
+        rereads: true,
+        files: vec![UnitFile {
+            path: at("conf"),
+            content: Zeroizing::new(content.into()),
+            significant: Some(Zeroizing::default()),
+        }],
+        ..shell(dir.path(), script)
+    };
+    let mut driver = ChildDriver::new(spawner(), [1; 32]);
+    let mut states = driver.states();
+    driver.converge(vec![unit("old")]).await;
+    let before = until(&mut states, is_running).await;
+    let shows = async |name: &str, content: &str| {
+        let shown = async {
+            while fs::read_to_string(at(name)).ok().as_deref() != Some(content) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), shown)
+            .await
+            .expect("it never came about");
+    };
+    shows("trapped", "").await;
+    driver.converge(vec![unit("new")]).await;
+    shows("seen", "new").await;
+    assert_eq!(states.borrow()[&UnitName::Garage], before);
+    driver.stop(UnitName::Garage).await;
 }
 
 #[tokio::test]
@@ -278,6 +314,7 @@ fn desired(n: u64) -> HostDesired {
         forget: None,
         erase_blocks: false,
         accept_empty_data: false,
+        staged: None,
     }
 }
 

@@ -1,16 +1,14 @@
-//! What `serve` does when there are other gateways: opens the link, and listens to who is named the committer.
+//! What `serve` does when there are other gateways: opens the link to them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Outside;
-use crate::config::{self, DeclaredCache, FleetConfig};
+use crate::config::{DeclaredCache, FleetConfig};
 use crate::declare::declare;
 use crate::depot::{Depot, Fleet, LinkTls, Naming, TlsError};
 use crate::error::chain;
@@ -23,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Joined {
     pub(super) fleet: Fleet,
     pub(super) tls: LinkTls,
-    naming: watch::Sender<Naming>,
+    pub(super) naming: watch::Sender<Naming>,
 }
 
 /// Reads the link's certificate.
@@ -34,35 +32,6 @@ pub(super) fn join(config: &FleetConfig, outside: &Outside) -> Result<Joined, Tl
     let instance = StdRng::from_seed(outside.seed.map(|byte| !byte)).random();
     let fleet = Fleet::new(config.name.clone(), instance, config.peers.clone(), &tls, named);
     Ok(Joined { fleet, tls, naming })
-}
-
-impl Joined {
-    /// Follows the link's files, and reads anew at each SIGHUP who is named the committer.
-    pub(super) async fn follow_files(self, path: std::path::PathBuf) {
-        let Self {
-            fleet: _,
-            tls,
-            naming,
-        } = self;
-        tokio::join!(tls.watch(), rename(&path, &naming));
-    }
-}
-
-async fn rename(path: &Path, naming: &watch::Sender<Naming>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        warn!("SIGHUP cannot be received: who is the committer is read at the start only");
-        return std::future::pending().await;
-    };
-    while hangup.recv().await.is_some() {
-        match config::load(path) {
-            Ok(config) => {
-                let named = config.fleet.map(|fleet| fleet.naming).unwrap_or_default();
-                info!(?named, "read who is named the committer");
-                naming.send_replace(named);
-            }
-            Err(error) => warn!("the configuration is not taken: {}", chain(&error)),
-        }
-    }
 }
 
 /// Brings the declared caches to what is declared, as soon as there is a committer.

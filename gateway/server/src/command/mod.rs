@@ -8,6 +8,7 @@ mod log;
 mod outside;
 mod pin;
 mod rebuild;
+mod reload;
 mod serve;
 mod token;
 mod work;

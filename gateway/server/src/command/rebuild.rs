@@ -22,7 +22,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
     make_private_folder(&state_dir)?;
     let _lock = FolderLock::take(&state_dir, Duration::from_secs(2)).await?;
     let config = DepotConfig {
-        s3,
+        s3: s3.fixed(),
         state_dir,
         key,
         memory: memory.0,

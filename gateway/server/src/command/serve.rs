@@ -11,10 +11,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::joining::{self, declare_by_and_by};
+use super::reload::Reload;
 use super::{LogFormat, Outside, log};
 use crate::config::{self, Config, DeclaredCache, Tokens};
 use crate::control::{self, FolderLock, LockError};
@@ -139,6 +141,8 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
         .await
         .map_err(ServeError::Lock)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    // Received from here on, so that it never ends the process.
+    let hangup = signal(SignalKind::hangup()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let told_to_stop = async {
         tokio::select! {
@@ -159,6 +163,7 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
         .map_err(|source| ServeError::Bind { addr: listen, source })?;
     let mut link = None;
     let mut others = None;
+    let mut naming = None;
     if let Some(config) = fleet {
         let joined = joining::join(&config, outside).map_err(ServeError::Link)?;
         let doors = joined.fleet.doors(router(gateway.clone()));
@@ -169,9 +174,17 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
         })?);
         gateway.join(joined.fleet.clone());
         others = Some(joined.fleet.clone());
-        let files = joined.follow_files(path.to_owned());
+        naming = Some(joined.naming.clone());
+        let files = async move { joined.tls.watch().await };
         let _following = background.insert(AbortOnDropHandle::new(tokio::spawn(files)));
     }
+    let (renewed, s3) = watch::channel(s3);
+    let reload = Reload {
+        file: path.to_owned(),
+        s3: renewed,
+        naming,
+    };
+    let _reloading = AbortOnDropHandle::new(tokio::spawn(reload.at_each(hangup)));
     let depot_config = DepotConfig {
         s3,
         state_dir: state_dir.clone(),

@@ -123,7 +123,7 @@ impl Depot {
     /// # Errors
     /// When the bucket does not answer or cannot be followed, or another gateway took over meanwhile.
     pub async fn open(config: DepotConfig, effects: Effects) -> Result<Self, OpenError> {
-        let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+        let store: SharedStore = Arc::new(S3Store::following(config.s3.clone()));
         Self::open_among(
             store,
             &config.state_dir,
@@ -146,7 +146,7 @@ impl Depot {
         fleet: Fleet,
         effects: Effects,
     ) -> Result<Self, OpenError> {
-        let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+        let store: SharedStore = Arc::new(S3Store::following(config.s3.clone()));
         let DepotConfig {
             state_dir,
             key,
@@ -495,7 +495,7 @@ async fn disk_cache(state_dir: &Path, size: u64) -> Option<DiskCache> {
 /// # Errors
 /// When the bucket does not answer or cannot be followed.
 pub async fn rebuild(config: &DepotConfig) -> Result<Rebuilt, OpenError> {
-    let store: SharedStore = Arc::new(S3Store::new(&config.s3));
+    let store: SharedStore = Arc::new(S3Store::following(config.s3.clone()));
     let signer = config.key.log_signer().map_err(OpenError::Key)?;
     succession::make_state_dir(&config.state_dir).await?;
     succession::rebuild(store, &signer, &config.state_dir.join(INDEX_FILE)).await

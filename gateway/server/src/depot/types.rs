@@ -10,6 +10,7 @@ use hayloft_index::StoredPath;
 use hayloft_nixcache::{CacheName, KeyPair, NarHash, PublicKey, StorePath, StorePathHash};
 use hayloft_store::cluster_key::ClusterKey;
 use hayloft_store::object::s3::S3Config;
+use tokio::sync::watch;
 
 use super::collect::CollectSettings;
 use super::error::ReadError;
@@ -36,8 +37,8 @@ impl fmt::Debug for Effects {
 /// Everything [`super::Depot::open`] must know.
 #[derive(Clone, Debug)]
 pub struct DepotConfig {
-    /// The bucket.
-    pub s3: S3Config,
+    /// The bucket: where and as whom it is asked, which may change while the depot is open.
+    pub s3: watch::Receiver<S3Config>,
     /// A private folder; the index lives in it as `index.sqlite`.
     pub state_dir: PathBuf,
     /// From it come the log-signing key and the sealing key.

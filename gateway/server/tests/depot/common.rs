@@ -41,7 +41,7 @@ impl World {
 
     pub(crate) fn config(&self, folder: &str) -> DepotConfig {
         DepotConfig {
-            s3: self.s3(),
+            s3: self.s3().fixed(),
             state_dir: self.dir.path().join(folder),
             key: ClusterKey::from_random([3; 32]),
             memory: 16 * 1024 * 1024,
@@ -67,7 +67,9 @@ impl World {
             seed,
         };
         let mut config = self.config(folder);
-        config.s3.endpoints.rotate_left(nearest);
+        let mut s3 = self.s3();
+        s3.endpoints.rotate_left(nearest);
+        config.s3 = s3.fixed();
         let depot = Depot::open(config, effects).await.unwrap();
         if depot.cache(&main_cache()).await.unwrap().is_none() {
             let cache = NewCache {

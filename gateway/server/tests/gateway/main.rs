@@ -5,6 +5,7 @@
 
 mod keeping;
 mod program;
+mod reloading;
 mod watching;
 
 use std::time::Duration;

@@ -128,8 +128,8 @@ caches:
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// A configuration with these changes.
-    fn changed(&self, changes: &[(&str, &str)]) -> PathBuf {
+    /// A configuration with these changes; it is the file that a running gateway reads.
+    pub(crate) fn changed(&self, changes: &[(&str, &str)]) -> PathBuf {
         let mut text = fs::read_to_string(self.config()).unwrap();
         for (from, to) in changes {
             assert!(text.contains(from));
@@ -213,6 +213,11 @@ caches:
 }
 
 impl Gateway {
+    /// Asks it to read its configuration anew.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
     /// Asks it to stop; it must, soon and well.
     pub(crate) fn terminate(mut self) {
         let pid = Pid::from_child(&self.child);

@@ -152,6 +152,8 @@ impl Supervisor {
             };
         });
         let mut heard = unit.ready == Ready::AtOnce;
+        // Files that it may have read before they were renewed.
+        let mut unread = false;
         let mut current = unit.clone();
         loop {
             tokio::select! {
@@ -169,14 +171,23 @@ impl Supervisor {
                             state.listening = Some(address);
                         });
                     }
+                    if std::mem::take(&mut unread) {
+                        hang_up(&child);
+                    }
                 }
                 changed = wish.changed() => {
                     let new = if changed.is_ok() { wish.borrow_and_update().clone() } else { None };
                     match new {
                         Some(new) if !current.asks_for_restart(&new) => {
-                            // It reads its files when it starts; the next start shall find the new ones.
                             if let Err(error) = write_files(&new) {
                                 tracing::warn!(unit = %self.name, %error, "files of a running unit could not be renewed");
+                            } else if new.rereads && new.files != current.files {
+                                // Before it is ready, the signal would end it.
+                                if heard {
+                                    hang_up(&child);
+                                } else {
+                                    unread = true;
+                                }
                             }
                             current = new;
                         }
@@ -250,16 +261,24 @@ fn listening_address(line: &str) -> Option<String> {
     Some(value.get("listening")?.as_str()?.to_owned())
 }
 
-/// Asks the process to end, and kills it with all it started when it does not within `grace`.
-async fn stop(child: &mut Child, grace: Duration) {
-    let Some(pid) = child
+/// Asks the process to read its files anew.
+fn hang_up(child: &Child) {
+    if let Some(pid) = pid_of(child) {
+        let _ = rustix::process::kill_process(pid, Signal::HUP);
+    }
+}
+
+/// The process, which is still ours: `wait` has not reaped it, so the number cannot belong to another one.
+fn pid_of(child: &Child) -> Option<Pid> {
+    child
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
         .and_then(Pid::from_raw)
-    else {
-        return;
-    };
-    // It is still ours: `wait` has not reaped it, so the number cannot belong to another process.
+}
+
+/// Asks the process to end, and kills it with all it started when it does not within `grace`.
+async fn stop(child: &mut Child, grace: Duration) {
+    let Some(pid) = pid_of(child) else { return };
     let _ = rustix::process::kill_process(pid, Signal::TERM);
     tokio::select! {
         _ = child.wait() => {}

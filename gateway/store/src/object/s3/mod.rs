@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -22,6 +22,7 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
@@ -43,7 +44,7 @@ const ROUNDS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
 
 /// Where the bucket is and who we are there.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct S3Config {
     /// URLs, nearest first.
     pub endpoints: Vec<String>,
@@ -68,16 +69,30 @@ impl fmt::Debug for S3Config {
     }
 }
 
+impl S3Config {
+    /// The configuration as one that never changes.
+    #[must_use]
+    pub fn fixed(self) -> watch::Receiver<Self> {
+        watch::channel(self).1
+    }
+}
+
 struct Endpoint {
     url: String,
     client: Client,
 }
 
+/// Clients of one configuration, and how their endpoints are.
+struct Ring {
+    endpoints: Vec<Endpoint>,
+    health: Arc<Endpoints>,
+}
+
 /// A bucket over S3.
 pub struct S3Store {
     bucket: String,
-    endpoints: Vec<Endpoint>,
-    health: Arc<Endpoints>,
+    config: Mutex<watch::Receiver<S3Config>>,
+    ring: RwLock<Arc<Ring>>,
     jitter: RandomState,
 }
 
@@ -89,10 +104,8 @@ impl fmt::Debug for S3Store {
     }
 }
 
-impl S3Store {
-    /// A client for each endpoint; nothing is sent yet.
-    #[must_use]
-    pub fn new(config: &S3Config) -> Self {
+impl Ring {
+    fn new(config: &S3Config) -> Self {
         let http = Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .build_https();
@@ -135,20 +148,55 @@ impl S3Store {
             })
             .collect();
         Self {
-            bucket: config.bucket.clone(),
             endpoints,
             health: Arc::new(Endpoints::new(config.endpoints.len())),
+        }
+    }
+}
+
+impl S3Store {
+    /// A client for each endpoint; nothing is sent yet.
+    #[must_use]
+    pub fn new(config: &S3Config) -> Self {
+        Self::following(config.clone().fixed())
+    }
+
+    /// As [`S3Store::new`], with endpoints and credentials of now: requests that run end where they began, the next ones go by
+    /// the newest configuration. The bucket stays what it was.
+    #[must_use]
+    pub fn following(mut config: watch::Receiver<S3Config>) -> Self {
+        let first = config.borrow_and_update().clone();
+        Self {
+            bucket: first.bucket.clone(),
+            ring: RwLock::new(Arc::new(Ring::new(&first))),
+            config: Mutex::new(config),
             jitter: RandomState::new(),
         }
     }
 
+    /// The endpoints of now.
+    fn ring(&self) -> Arc<Ring> {
+        let renewed = {
+            let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+            // Without a sender nothing changes any more.
+            let changed = config.has_changed().unwrap_or(false);
+            changed.then(|| config.borrow_and_update().clone())
+        };
+        if let Some(config) = renewed {
+            let ring = Arc::new(Ring::new(&config));
+            tracing::info!(endpoints = ?config.endpoints, "S3 is asked at other endpoints, or with another key");
+            *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        }
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Tries the endpoints in turn until one does it.
-    async fn ask<'a, T, F>(
-        &'a self,
+    async fn ask<T, F>(
+        &self,
         what: &'static str,
         key: &str,
         limit: Duration,
-        attempt: impl Fn(&'a Client) -> F,
+        attempt: impl Fn(Client) -> F,
     ) -> Result<T, ObjectError>
     where
         F: Future<Output = Result<T, Failure>>,
@@ -164,17 +212,18 @@ impl S3Store {
                 )
                 .await;
             }
-            for index in self.health.order() {
-                let Some(endpoint) = self.endpoints.get(index) else {
+            let ring = self.ring();
+            for index in ring.health.order() {
+                let Some(endpoint) = ring.endpoints.get(index) else {
                     continue;
                 };
-                let cause = match timeout(limit, attempt(&endpoint.client)).await {
+                let cause = match timeout(limit, attempt(endpoint.client.clone())).await {
                     Ok(Ok(done)) => {
-                        self.health.succeeded(index);
+                        ring.health.succeeded(index);
                         return Ok(done);
                     }
                     Ok(Err(Failure::NotFound)) => {
-                        self.health.succeeded(index);
+                        ring.health.succeeded(index);
                         return Err(ObjectError::NotFound { key: key.to_owned() });
                     }
                     Ok(Err(Failure::Refused(cause))) => {
@@ -186,9 +235,9 @@ impl S3Store {
                     Err(_) => format!("{} gave no answer within {limit:?}", endpoint.url).into(),
                 };
                 tracing::debug!(endpoint = endpoint.url, what, key, cause = %cause, "failed");
-                if self.health.failed(index) {
+                if ring.health.failed(index) {
                     tracing::warn!(endpoint = endpoint.url, cause = %cause, "an S3 endpoint failed and is asked last");
-                    self.probe(index, endpoint);
+                    self.probe(&ring.health, index, endpoint);
                 }
                 last = Some(cause);
             }
@@ -211,8 +260,8 @@ impl S3Store {
 
     /// Asks a failed endpoint now and then, in the background, until it answers: a request of a client must not
     /// wait for a host that hangs. Ends with the store.
-    fn probe(&self, index: usize, endpoint: &Endpoint) {
-        let health = Arc::downgrade(&self.health);
+    fn probe(&self, health: &Arc<Endpoints>, index: usize, endpoint: &Endpoint) {
+        let health = Arc::downgrade(health);
         let (client, bucket, url) = (endpoint.client.clone(), self.bucket.clone(), endpoint.url.clone());
         let jitter = self.dice(0);
         tokio::spawn(async move {
