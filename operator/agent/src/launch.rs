@@ -18,8 +18,9 @@ use crate::unit::{Ready, Unit, UnitFile, UnitName};
 /// instead of 22 MB (Garage 2.5.0). See `M_MMAP_THRESHOLD` in <https://man7.org/linux/man-pages/man3/mallopt.3.html>.
 const LARGE_ALLOCATION: &str = "4194304";
 
-/// Garage ends within a second when its disk answers; longer is a disk that does not.
-const GARAGE_GRACE: Duration = Duration::from_secs(3);
+/// Told to stop, Garage at once takes no new connections and leaves its peers, and then waits up to 10 s for clients that keep
+/// theirs open. It serves nobody meanwhile, so it is not given that time; what it acknowledged is written.
+const GARAGE_GRACE: Duration = Duration::from_secs(1);
 /// A gateway finishes what it is sending.
 const GATEWAY_GRACE: Duration = Duration::from_secs(6);
 

@@ -33,6 +33,10 @@ pub struct HostDesired {
     /// not start on it. Of no effect on a folder that holds blocks.
     #[serde(default)]
     pub accept_empty_data: bool,
+    /// Secrets that the host is to use from some later moment on, together with all others. It only writes them down with
+    /// the rest of this; a report of this generation says that it has.
+    #[serde(default)]
+    pub staged: Option<StagedSecrets>,
 }
 
 impl HostDesired {
@@ -46,8 +50,21 @@ impl HostDesired {
             forget: None,
             erase_blocks: false,
             accept_empty_data: false,
+            staged: None,
         }
     }
+}
+
+/// Secrets of Garage that are not in use yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StagedSecrets {
+    /// The next RPC secret.
+    #[serde(with = "exposed")]
+    pub rpc_secret: Secret,
+    /// The next static admin token.
+    #[serde(with = "exposed")]
+    pub admin_token: Secret,
 }
 
 /// What a host's Garage daemon must know. Paths, keys and ports are the agent's own.

@@ -14,6 +14,7 @@ mod memory;
 mod metrics;
 mod moves;
 mod observe;
+mod outage;
 mod pace;
 mod rotation;
 mod secrets;

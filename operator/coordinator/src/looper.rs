@@ -215,6 +215,8 @@ impl Loop {
                     | Step::Compare { .. }
                     | Step::KeepSnapshot { .. }
                     | Step::RotateSecrets { .. }
+                    | Step::SwitchSecrets { .. }
+                    | Step::StageSecrets { .. }
             )
         };
         if !outcome.is_good() {

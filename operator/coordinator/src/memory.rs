@@ -12,6 +12,7 @@ use crate::detail::Details;
 use crate::events::Events;
 use crate::flows::Flows;
 use crate::moves::{Followed, MoveRecord, Moves};
+use crate::outage::{Measured, Outage};
 use crate::rotation::Rotation;
 use crate::store::{Attempt, Kind, Remembered};
 use crate::token::OwnToken;
@@ -49,6 +50,10 @@ pub(crate) struct Memory {
     pub(crate) flows: Flows,
     pub(crate) events: Events,
     pub(crate) rotation: Option<Rotation>,
+    /// Who looks how long nobody reaches a quorum while secrets are switched.
+    pub(crate) outage: Option<Outage>,
+    /// What that found at the last switch.
+    pub(crate) last_outage: Option<Measured>,
     /// Hosts that were evicted and know secrets that are in use.
     pub(crate) known: BTreeSet<HostName>,
     pub(crate) token: Option<OwnToken>,
@@ -98,6 +103,8 @@ impl Memory {
             flows: Flows::default(),
             events: Events::new(store.events().await?),
             rotation: store.json_fact::<Option<Rotation>>("rotation").await?.flatten(),
+            outage: None,
+            last_outage: store.json_fact::<Option<Measured>>("outage").await?.flatten(),
             known: known.into_keys().collect(),
             token: store.json_fact::<Option<OwnToken>>("own-token").await?.flatten(),
             daemons: BTreeMap::new(),

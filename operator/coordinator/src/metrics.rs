@@ -44,6 +44,8 @@ fn kind(step: &Step) -> &'static str {
         Step::Compare { .. } => "compare",
         Step::SetResync { .. } => "set_resync",
         Step::Evict { .. } => "evict",
+        Step::StageSecrets { .. } => "stage_secrets",
+        Step::SwitchSecrets { .. } => "switch_secrets",
         Step::RotateSecrets { .. } => "rotate_secrets",
         Step::KeepSnapshot { .. } => "keep_snapshot",
         Step::Mend { .. } => "mend",

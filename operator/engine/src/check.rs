@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use hayloft_api::{Bytes, Document, HostName};
 
-use crate::{Drift, Leadership, Plan, Snapshot, Step};
+use crate::{Drift, Leadership, Plan, Renewal, Snapshot, Step};
 use facts::Facts;
 
 /// A rule that a plan, or what Garage makes of it, would break.
@@ -142,6 +142,9 @@ pub enum Objection {
     /// Secrets would be renewed for nobody, or not for all.
     #[error("the plan renews secrets for others than those who were put out")]
     RenewsForOthers,
+    /// Hosts would use secrets that not all have had the time to write down.
+    #[error("the plan switches to new secrets that were not told to all hosts before")]
+    SwitchesUnstaged,
     /// A limit that nobody declared.
     #[error("the plan limits the bucket, and the document does not")]
     WrongQuota,
@@ -246,8 +249,15 @@ fn judge(facts: Facts<'_>, step: &Step, objections: &mut Vec<Objection>) {
         Step::Compare { version } => moves::compare(facts, *version, objections),
         Step::SetResync { setting, .. } => moves::pace(facts, *setting, objections),
         Step::KeepSnapshot { of, on } if of == on => objections.push(Objection::KeepsOnItself(of.clone())),
-        Step::RotateSecrets { known_to } if *known_to != facts.snapshot.secrets.known_to => {
+        Step::StageSecrets { known_to }
+        | Step::SwitchSecrets { known_to }
+        | Step::RotateSecrets { known_to }
+            if *known_to != facts.snapshot.secrets.known_to =>
+        {
             objections.push(Objection::RenewsForOthers);
+        }
+        Step::SwitchSecrets { .. } if !matches!(facts.snapshot.secrets.renewal, Renewal::Staged { .. }) => {
+            objections.push(Objection::SwitchesUnstaged);
         }
         Step::Mend {
             drift: Drift::Quota { shall },
@@ -256,6 +266,8 @@ fn judge(facts: Facts<'_>, step: &Step, objections: &mut Vec<Objection>) {
         Step::Connect { .. }
         | Step::Evict { .. }
         | Step::LaunchRepair { .. }
+        | Step::StageSecrets { .. }
+        | Step::SwitchSecrets { .. }
         | Step::RotateSecrets { .. }
         | Step::KeepSnapshot { .. }
         | Step::Mend { .. }
@@ -286,6 +298,8 @@ fn writer(step: &Step) -> Option<&HostName> {
         | Step::Compare { .. }
         | Step::SetResync { .. }
         | Step::Evict { .. }
+        | Step::StageSecrets { .. }
+        | Step::SwitchSecrets { .. }
         | Step::RotateSecrets { .. }
         | Step::KeepSnapshot { .. } => None,
     }

@@ -22,7 +22,7 @@ pub use check::{Objection, check};
 pub use facts::{
     Absence, Access, AdminTokenFacts, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Departure,
     HostFacts, LayoutFacts, Leadership, Look, MoveFacts, NodeFacts, NodeRole, PartitionFacts, Presence,
-    RepairFacts, ReportFacts, ResyncFacts, RoleChange, SecretsFacts, Snapshot, SnapshotKept, Staged,
+    Renewal, RepairFacts, ReportFacts, ResyncFacts, RoleChange, SecretsFacts, Snapshot, SnapshotKept, Staged,
     Trackers, Unanswered, Upkeep, VersionFacts, VersionStatus,
 };
 pub use finding::{Finding, findings};

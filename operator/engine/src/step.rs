@@ -158,7 +158,18 @@ pub enum Step {
         /// The node.
         node: NodeId,
     },
-    /// Renew everything that evicted hosts know: the RPC secret, then S3 key and admin tokens.
+    /// Make a new RPC secret and static admin token, and let every host but the evicted ones write them down beside those
+    /// that they go on using.
+    StageSecrets {
+        /// The evicted hosts.
+        known_to: BTreeSet<HostName>,
+    },
+    /// Tell all hosts at one moment to use what was staged: every Garage restarts once.
+    SwitchSecrets {
+        /// The evicted hosts.
+        known_to: BTreeSet<HostName>,
+    },
+    /// After the switch: renew what else evicted hosts know, S3 key and admin tokens.
     RotateSecrets {
         /// The evicted hosts.
         known_to: BTreeSet<HostName>,
@@ -495,6 +506,11 @@ pub enum WaitsFor {
     Admission {
         /// The field and what it asks for.
         why: String,
+    },
+    /// Hosts to write down the new secrets, which they are to use together.
+    Staged {
+        /// The hosts.
+        hosts: Vec<HostName>,
     },
     /// Secrets that evicted hosts know to be renewed on these hosts.
     Secrets {

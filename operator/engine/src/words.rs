@@ -170,6 +170,11 @@ impl fmt::Display for WaitsFor {
             ),
             Self::Barred { host } => write!(f, "{host} to forget its evicted node and come back as a new one"),
             Self::Admission { why } => f.write_str(why),
+            Self::Staged { hosts } => write!(
+                f,
+                "the new secrets to be written down on {}, so that all use them from one moment on",
+                list(hosts)
+            ),
             Self::Secrets { hosts } => write!(f, "the new secrets to be in use on {}", list(hosts)),
             Self::Renewal { known_to } => write!(f, "the secrets that {} knew to be renewed", list(known_to)),
             Self::Clock { ahead } if *ahead < 0 => write!(
@@ -395,9 +400,19 @@ impl fmt::Display for Step {
                 shorts(nodes)
             ),
             Self::Evict { host, node } => write!(f, "put out {host}, node {}", node.short()),
+            Self::StageSecrets { known_to } => write!(
+                f,
+                "tell all hosts new secrets in place of those that {} knew, to be used later",
+                list(&known_to.iter().collect::<Vec<_>>())
+            ),
+            Self::SwitchSecrets { known_to } => write!(
+                f,
+                "restart all Garages together with secrets that {} never knew",
+                list(&known_to.iter().collect::<Vec<_>>())
+            ),
             Self::RotateSecrets { known_to } => write!(
                 f,
-                "renew the secrets that {} knew",
+                "renew the access key and the admin tokens that {} knew",
                 list(&known_to.iter().collect::<Vec<_>>())
             ),
             Self::KeepSnapshot { of, on } => write!(f, "keep a snapshot of the metadata of {of} on {on}"),

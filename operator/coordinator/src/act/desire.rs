@@ -1,6 +1,6 @@
 //! Telling hosts what they shall run.
 
-use hayloft_api::agent::{GarageDesired, GatewayDesired, HostDesired, Peer, S3Desired};
+use hayloft_api::agent::{GarageDesired, GatewayDesired, HostDesired, Peer, S3Desired, StagedSecrets};
 use hayloft_api::{Generation, HostName};
 use hayloft_engine::{GaragePlan, GatewayPlan, HostPlan};
 
@@ -12,13 +12,23 @@ impl Actor<'_> {
         let links = self.links.borrow();
         let link = links.get(host).ok_or_else(|| ActError::Gone(host.clone()))?;
         let generation = self.term.next();
-        let desired = desired(host, plan, &self.store.secrets(), generation.clone());
+        let mut desired = desired(host, plan, &self.store.secrets(), generation.clone());
+        desired.staged = self.staged_for(host).filter(|_| desired.garage.is_some());
         link.desired
             .send(Some(desired))
             .map_err(|_| ActError::Gone(host.clone()))?;
         drop(links);
         self.memory.told.insert(host.clone(), (generation, plan.clone()));
         Ok(())
+    }
+
+    /// Secrets that the host is to use later.
+    fn staged_for(&self, host: &HostName) -> Option<StagedSecrets> {
+        let rotation = self.memory.rotation.as_ref()?;
+        let (staged, _) = rotation.staged.as_ref()?;
+        let id = self.memory.remembered.get(host).map(|host| host.id);
+        let barred = id.is_some_and(|id| self.memory.barred.contains_key(&id));
+        (!barred && !self.memory.known.contains(host)).then(|| staged.clone())
     }
 
     pub(super) async fn connect(&mut self, through: &HostName, peers: &[Peer]) -> Result<(), ActError> {
@@ -103,5 +113,6 @@ fn desired(
         forget: *forget,
         erase_blocks: *erase_blocks,
         accept_empty_data: *accept_empty_data,
+        staged: None,
     }
 }

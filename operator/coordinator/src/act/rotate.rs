@@ -4,21 +4,121 @@
 use std::collections::BTreeSet;
 
 use hayloft_api::HostName;
-use hayloft_api::agent::GARAGE_UNIT;
+use hayloft_api::agent::{GARAGE_UNIT, StagedSecrets};
 use hayloft_api::status::EventKind;
 use hayloft_engine::HostPlan;
-use hayloft_garage::admin::AdminError;
+use hayloft_garage::admin::{AdminError, Client};
 
 use super::{ActError, Actor, may_die};
 use crate::ClusterSecrets;
+use crate::outage::Outage;
 use crate::rotation::Rotation;
 use crate::store::Kind;
 use crate::token::NAME;
 
 impl Actor<'_> {
-    pub(super) async fn rotate(&mut self, known_to: &BTreeSet<HostName>) -> Result<(), ActError> {
+    /// New secrets are made, and told to all but the evicted to be used later.
+    pub(super) async fn stage_secrets(&mut self, known_to: &BTreeSet<HostName>) -> Result<(), ActError> {
+        let fresh = ClusterSecrets::make(self.random());
+        let staged = StagedSecrets {
+            rpc_secret: fresh.rpc_secret,
+            admin_token: fresh.admin_token,
+        };
+        may_die!("before-new-secrets");
+        self.put_rotation(Some(Rotation {
+            known_to: known_to.clone(),
+            staged: Some((staged, self.now)),
+            told: None,
+            old_key: self.store.secrets().access_key_id,
+            back: None,
+            key_made: false,
+        }))
+        .await?;
+        may_die!("after-stage-secrets");
+        self.tell_garages(known_to);
+        let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
+        let text = format!(
+            "{} was put out: a new RPC secret is told to all others, to be used once all have written it down",
+            names.join(", ")
+        );
+        self.tell(EventKind::Secrets, text);
+        Ok(())
+    }
+
+    /// Every host that runs Garage, but the evicted, hears what it shall run once more.
+    fn tell_garages(&mut self, known_to: &BTreeSet<HostName>) {
+        let told: Vec<(HostName, HostPlan)> = self
+            .memory
+            .told
+            .iter()
+            .filter(|(host, (_, plan))| plan.garage.is_some() && !known_to.contains(*host))
+            .map(|(host, (_, plan))| (host.clone(), plan.clone()))
+            .collect();
+        for (host, plan) in &told {
+            // One that is gone by now is told when it comes back.
+            if let Err(error) = self.desire(host, plan) {
+                tracing::warn!(%host, %error, "a host does not hear the new secrets now");
+                self.memory.told.remove(host);
+            }
+        }
+    }
+
+    /// What was staged is put to use by all at once: while some have the old RPC secret and some the new one, neither part
+    /// has its quorums.
+    pub(super) async fn switch_secrets(&mut self) -> Result<(), ActError> {
         let Some(rotation) = self.memory.rotation.clone() else {
-            return self.renew_rpc(known_to).await;
+            return Ok(());
+        };
+        let Some((staged, _)) = rotation.staged.clone() else {
+            return Ok(());
+        };
+        let secrets = ClusterSecrets {
+            rpc_secret: staged.rpc_secret,
+            admin_token: staged.admin_token,
+            ..self.store.secrets()
+        };
+        let members = self.members(&rotation.known_to);
+        self.memory.outage = Some(Outage::watch(members));
+        let now = (self.clock)();
+        may_die!("before-switch");
+        // After a crash between the two the same ones are put there once more.
+        self.store.put_secrets(secrets).await.map_err(ActError::Store)?;
+        may_die!("after-new-secrets");
+        let known_to = rotation.known_to.clone();
+        self.put_rotation(Some(Rotation {
+            staged: None,
+            told: Some(now),
+            ..rotation
+        }))
+        .await?;
+        self.tell_garages(&known_to);
+        let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
+        let text = format!(
+            "the RPC secret is another one now, for {} was put out; all Garages restart together",
+            names.join(", ")
+        );
+        self.tell(EventKind::Secrets, text);
+        Ok(())
+    }
+
+    /// Clients of all members with a role that run now, but of the evicted.
+    fn members(&self, known_to: &BTreeSet<HostName>) -> Vec<Client> {
+        let token = self.store.secrets().admin_token;
+        let heard = self.memory.heard.iter();
+        heard
+            .filter(|(host, heard)| {
+                heard.agent
+                    && heard.report.runs(GARAGE_UNIT)
+                    && self.memory.has_role(host)
+                    && !known_to.contains(*host)
+            })
+            .filter_map(|(_, heard)| Client::new(&heard.report.admin, token.clone()).ok())
+            .collect()
+    }
+
+    pub(super) async fn rotate(&mut self) -> Result<(), ActError> {
+        let Some(rotation) = self.memory.rotation.clone() else {
+            return Ok(());
         };
         if rotation.back.is_none() {
             return self.wait_for_members(rotation).await;
@@ -39,54 +139,7 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// A new RPC secret and a new static token, for all at once: while some have the old one and some the new, neither
-    /// part has its quorums.
-    async fn renew_rpc(&mut self, known_to: &BTreeSet<HostName>) -> Result<(), ActError> {
-        let fresh = ClusterSecrets::make(self.random());
-        let old = self.store.secrets();
-        let old_key = old.access_key_id.clone();
-        let secrets = ClusterSecrets {
-            rpc_secret: fresh.rpc_secret,
-            admin_token: fresh.admin_token,
-            ..old
-        };
-        let now = (self.clock)();
-        may_die!("before-new-secrets");
-        // A crash between the two renews them once more, which harms nothing.
-        self.store.put_secrets(secrets).await.map_err(ActError::Store)?;
-        may_die!("after-new-secrets");
-        self.put_rotation(Some(Rotation {
-            known_to: known_to.clone(),
-            told: now,
-            old_key,
-            back: None,
-            key_made: false,
-        }))
-        .await?;
-        let told: Vec<(HostName, HostPlan)> = self
-            .memory
-            .told
-            .iter()
-            .filter(|(host, (_, plan))| plan.garage.is_some() && !known_to.contains(*host))
-            .map(|(host, (_, plan))| (host.clone(), plan.clone()))
-            .collect();
-        for (host, plan) in &told {
-            // One that is gone by now is told when it comes back.
-            if let Err(error) = self.desire(host, plan) {
-                tracing::warn!(%host, %error, "a host does not hear the new secrets now");
-                self.memory.told.remove(host);
-            }
-        }
-        let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
-        let text = format!(
-            "the RPC secret is another one now, for {} was put out; all Garages restart together",
-            names.join(", ")
-        );
-        self.tell(EventKind::Secrets, text);
-        Ok(())
-    }
-
-    /// Waits until members see each other again, and says how long that took.
+    /// Waits until members see each other again, and says how long nobody reached a quorum.
     async fn wait_for_members(&mut self, rotation: Rotation) -> Result<(), ActError> {
         let Some(cluster) = &self.snapshot.cluster else {
             return Ok(());
@@ -96,12 +149,27 @@ impl Actor<'_> {
         if up < holders.len() {
             return Ok(());
         }
-        let took = cluster.observed.duration_since(rotation.told);
-        let text = format!(
-            "all members are connected again, {:.1} s after they were told the new RPC secret",
-            took.as_secs_f64()
+        let text = match &mut self.memory.outage {
+            Some(outage) => {
+                let Some(measured) = outage.ended().await else {
+                    return Ok(());
+                };
+                self.store
+                    .put_json_fact("outage", &Some(measured))
+                    .await
+                    .map_err(ActError::Store)?;
+                self.memory.last_outage = Some(measured);
+                measured.words()
+            }
+            // Whoever measured it is gone.
+            None => "how long nobody reached a quorum is not known, for the coordinator was started anew"
+                .to_owned(),
+        };
+        self.memory.outage = None;
+        self.tell(
+            EventKind::Secrets,
+            format!("all members are connected again: {text}"),
         );
-        self.tell(EventKind::Secrets, text);
         let back = Some(cluster.observed);
         self.put_rotation(Some(Rotation { back, ..rotation })).await
     }

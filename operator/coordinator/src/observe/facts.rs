@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hayloft_api::agent::{GARAGE_UNIT, GATEWAY_UNIT};
 use hayloft_api::{HostName, NodeId};
 use hayloft_engine::{
-    ClusterFacts, HostFacts, Leadership, Look, ReportFacts, SecretsFacts, Snapshot, Unanswered,
+    ClusterFacts, HostFacts, Leadership, Look, Renewal, ReportFacts, SecretsFacts, Snapshot, Unanswered,
 };
 use hayloft_garage::GarageVersion;
 use jiff::Timestamp;
@@ -39,6 +39,7 @@ pub(crate) fn snapshot(
     let secrets = SecretsFacts {
         known_to: memory.known.clone(),
         behind: behind(memory),
+        renewal: renewal(memory),
     };
     let unanswered = memory
         .attempt
@@ -157,6 +158,31 @@ fn behind(memory: &Memory) -> BTreeSet<HostName> {
         memory.has_role(name) && !memory.told.contains_key(*name) && !memory.barred.contains_key(&host.id)
     });
     runs.map(|(name, _)| name.clone()).collect()
+}
+
+/// How far the renewal of secrets has come, and who is there and has not written the new ones down.
+fn renewal(memory: &Memory) -> Renewal {
+    let Some(rotation) = &memory.rotation else {
+        return Renewal::None;
+    };
+    let Some((_, since)) = &rotation.staged else {
+        return Renewal::Switched;
+    };
+    let lacks = |name: &HostName, heard: &Heard| {
+        let told = memory.told.get(name).map(|(generation, _)| generation);
+        told.is_none() || heard.report.generation.as_ref() != told
+    };
+    let there = memory.heard.iter().filter(|(name, heard)| {
+        let barred = memory.barred.contains_key(&heard.report.garage_id);
+        heard.agent && heard.report.runs(GARAGE_UNIT) && !barred && !memory.known.contains(*name)
+    });
+    Renewal::Staged {
+        since: *since,
+        lacking: there
+            .filter(|(name, heard)| lacks(name, heard))
+            .map(|(name, _)| name.clone())
+            .collect(),
+    }
 }
 
 /// Whether a node is connected and has no role.

@@ -74,6 +74,8 @@ async fn a_coordinator_that_dies_at_every_place_of_an_eviction_leaves_no_old_sec
     let places = [
         "evict-known",
         "before-new-secrets",
+        "after-stage-secrets",
+        "before-switch",
         "after-new-secrets",
         "after-import-key",
         "after-new-key",

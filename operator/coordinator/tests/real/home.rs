@@ -86,7 +86,7 @@ impl Home {
             args,
         })
         .unwrap();
-        let gateway = r#"echo '{"listening":"127.0.0.1:1"}'; exec sleep 600"#;
+        let gateway = r#"trap '' HUP; echo '{"listening":"127.0.0.1:1"}'; exec sleep 600"#;
         let dir = self.dir.join(format!("host-{n}"));
         let config = AgentConfig {
             host: name(n),

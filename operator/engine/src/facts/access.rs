@@ -89,4 +89,23 @@ pub struct SecretsFacts {
     pub known_to: BTreeSet<HostName>,
     /// Hosts that do not have the new secrets yet, while they are being renewed.
     pub behind: BTreeSet<HostName>,
+    /// How far that has come.
+    pub renewal: Renewal,
+}
+
+/// How far a renewal of secrets has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Renewal {
+    /// None was begun.
+    #[default]
+    None,
+    /// New secrets were made and told to hosts, which go on using the old ones.
+    Staged {
+        /// Since when.
+        since: Timestamp,
+        /// Hosts that are there and have not written them down yet.
+        lacking: BTreeSet<HostName>,
+    },
+    /// All were told to use the new ones; what else the evicted hosts knew is being renewed.
+    Switched,
 }

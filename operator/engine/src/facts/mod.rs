@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hayloft_api::{HostName, NodeId, Rate};
 use jiff::Timestamp;
 
-pub use access::{Access, AdminTokenFacts, BucketFacts, SecretsFacts};
+pub use access::{Access, AdminTokenFacts, BucketFacts, Renewal, SecretsFacts};
 pub use cluster::{
     ClusterFacts, LayoutFacts, NodeFacts, NodeRole, PartitionFacts, RoleChange, Staged, Trackers,
     VersionFacts, VersionStatus,

@@ -9,10 +9,15 @@ use super::agree::next_version;
 use super::layout::{Difference, down_holders};
 use super::version::{assignments, too_few};
 use super::{agree, dead};
-use crate::{AskedFor, ClusterFacts, Input, Member, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
+use crate::{
+    AskedFor, ClusterFacts, Input, Member, NodeRole, Plan, Reason, Renewal, RoleChange, Step, WaitsFor,
+};
 
 /// How long a version that puts hosts out may take to settle before the secrets are renewed all the same.
 const SETTLES: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long all wait for a host that is there to write down new secrets.
+const WRITES_DOWN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Bars whom a person put out, and the one host that is taken for dead.
 pub(super) fn bar(input: &Input<'_>, cluster: &ClusterFacts, difference: &Difference<'_>, plan: &mut Plan) {
@@ -192,12 +197,26 @@ pub(super) fn renew_secrets(input: &Input<'_>, plan: &mut Plan) {
     if plan.changes_layout() || evicts {
         return;
     }
-    plan.step(
-        Step::RotateSecrets {
-            known_to: secrets.known_to.clone(),
-        },
-        Reason::Evicted { hosts },
-    );
+    let known_to = secrets.known_to.clone();
+    let step = match &secrets.renewal {
+        Renewal::None => Step::StageSecrets { known_to },
+        Renewal::Staged { since, lacking } => {
+            // One that does not follow must not let the evicted know the old ones for long: it hears of the new ones later.
+            let long = input.snapshot.now.duration_since(*since) > WRITES_DOWN;
+            if !lacking.is_empty() && !long {
+                plan.wait(
+                    what,
+                    WaitsFor::Staged {
+                        hosts: lacking.iter().cloned().collect(),
+                    },
+                );
+                return;
+            }
+            Step::SwitchSecrets { known_to }
+        }
+        Renewal::Switched => Step::RotateSecrets { known_to },
+    };
+    plan.step(step, Reason::Evicted { hosts });
     if !secrets.behind.is_empty() {
         plan.wait(
             what,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hayloft_api::NodeId;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{ClusterFacts, Input, MoveFacts, Plan, Reason, RepairFacts, RepairKind, Step, WaitsFor};
+use crate::{ClusterFacts, Input, MoveFacts, Plan, Reason, Renewal, RepairFacts, RepairKind, Step, WaitsFor};
 
 /// Garage looks for a block that it should have so long after it heard that it should: twice its RPC timeout.
 pub(crate) const RECEIVING_DELAY: SignedDuration = SignedDuration::from_secs(600);
@@ -26,10 +26,12 @@ pub(super) fn follow(input: &Input<'_>, plan: &mut Plan) {
         return;
     }
     // Every Garage is about to be restarted, and only a repair after that counts.
-    let restarts = plan
-        .steps
-        .iter()
-        .any(|planned| matches!(planned.step, Step::RotateSecrets { .. }));
+    let restarts = plan.steps.iter().any(|planned| {
+        matches!(
+            planned.step,
+            Step::StageSecrets { .. } | Step::SwitchSecrets { .. } | Step::RotateSecrets { .. }
+        )
+    }) || matches!(input.snapshot.secrets.renewal, Renewal::Staged { .. });
     for facts in input.unplaced() {
         // Repairs count only from settling on. The newest version says of itself what it waits for.
         if facts.settled.is_none() || !cluster.layout.settled || facts.is_trivial() {

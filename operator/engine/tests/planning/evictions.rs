@@ -1,7 +1,7 @@
 //! Hosts that a person puts out.
 
 use crate::world::{World, name};
-use hayloft_engine::AskedFor;
+use hayloft_engine::{AskedFor, Renewal};
 use insta::assert_snapshot;
 
 #[test]
@@ -13,6 +13,23 @@ fn a_live_host_is_put_out_without_its_help() {
     assert!(!world.layout().roles.contains_key(&world.node(4)));
     assert!(world.snapshot.secrets.known_to.is_empty());
     world.holds();
+}
+
+#[test]
+fn a_host_that_does_not_write_down_new_secrets_holds_up_their_use_for_a_minute_and_no_longer() {
+    let mut world = World::converged(4);
+    world.asks(4, AskedFor::Evict);
+    world.deaf.insert(name(3));
+    let staged = |world: &World| matches!(world.snapshot.secrets.renewal, Renewal::Staged { .. });
+    while !staged(&world) {
+        world.round();
+    }
+    assert_snapshot!(world.look());
+    world.passes(61);
+    assert_snapshot!(world.look());
+    world.deaf.clear();
+    world.converge(20);
+    assert!(world.snapshot.secrets.known_to.is_empty());
 }
 
 #[test]

@@ -315,6 +315,8 @@ fn small_things_that_only_a_mistake_would_plan() {
         known_to: hosts(&[2]),
     };
     assert_eq!(judge(&world, step), [Objection::RenewsForOthers]);
+    let step = Step::SwitchSecrets { known_to: hosts(&[]) };
+    assert_eq!(judge(&world, step), [Objection::SwitchesUnstaged]);
     let step = Step::Mend {
         through: name(1),
         drift: Drift::Quota {

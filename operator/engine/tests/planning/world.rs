@@ -8,8 +8,8 @@ use hayloft_api::{Bytes, Document, HostName, NodeId};
 use hayloft_engine::sim::SimGarage;
 use hayloft_engine::{
     Access, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Drift, HostFacts, HostPlan, LayoutFacts,
-    Look, MoveFacts, Plan, Reason, RepairFacts, RepairKind, ReportFacts, RoleChange, Snapshot, SnapshotKept,
-    Staged, Step, Upkeep, check, plan, progress, validate,
+    Look, MoveFacts, Plan, Reason, Renewal, RepairFacts, RepairKind, ReportFacts, RoleChange, Snapshot,
+    SnapshotKept, Staged, Step, Upkeep, check, plan, progress, validate,
 };
 use jiff::Timestamp;
 
@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) retired: Vec<(HostName, u64)>,
     /// Whether hosts are looked after by the calendar.
     pub(crate) kept: bool,
+    /// Hosts whose agents are there and follow nothing.
+    pub(crate) deaf: BTreeSet<HostName>,
     /// Figures that were told of moves.
     told: BTreeMap<u64, [u16; 3]>,
 }
@@ -74,6 +76,7 @@ impl World {
             digests: BTreeMap::new(),
             retired: Vec::new(),
             kept: false,
+            deaf: BTreeSet::new(),
             told: BTreeMap::new(),
         }
     }
@@ -253,6 +256,9 @@ impl World {
     pub(crate) fn observe(&mut self) {
         let now = self.snapshot.now;
         let layout = self.garage.layout();
+        if let Renewal::Staged { lacking, .. } = &mut self.snapshot.secrets.renewal {
+            lacking.retain(|host| self.deaf.contains(host) && self.alive.contains(host));
+        }
         let digest = |version: u64| hex(version);
         let ids: Vec<(HostName, Option<NodeId>)> = self
             .snapshot
@@ -609,7 +615,16 @@ impl World {
                 self.snapshot.barred.insert(*node);
                 self.snapshot.secrets.known_to.insert(host.clone());
             }
-            Step::RotateSecrets { .. } => self.rotate(),
+            Step::StageSecrets { known_to } => {
+                let hosts = self.alive.iter().filter(|host| !known_to.contains(*host));
+                let lacking = hosts.cloned().collect();
+                self.snapshot.secrets.renewal = Renewal::Staged { since: now, lacking };
+            }
+            Step::SwitchSecrets { .. } => self.switch(),
+            Step::RotateSecrets { .. } => {
+                self.snapshot.secrets.known_to.clear();
+                self.snapshot.secrets.renewal = Renewal::None;
+            }
             Step::KeepSnapshot { of, on } => {
                 let upkeep = self.snapshot.hosts.get_mut(of).unwrap().upkeep.as_mut().unwrap();
                 upkeep.snapshot = Some(SnapshotKept {
@@ -711,7 +726,7 @@ impl World {
     }
 
     /// All hosts restart Garage with a new secret; who was put out does not get it.
-    fn rotate(&mut self) {
+    fn switch(&mut self) {
         let barred = self.snapshot.barred.clone();
         let ids: Vec<NodeId> = self
             .snapshot
@@ -726,7 +741,7 @@ impl World {
                 self.garage.start(id);
             }
         }
-        self.snapshot.secrets.known_to.clear();
+        self.snapshot.secrets.renewal = Renewal::Switched;
     }
 
     /// A round: look, plan, act; then a second passes.

@@ -42,6 +42,8 @@ impl Client {
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            // Told to stop, Garage waits for whoever keeps a connection open, up to 10 s.
+            .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIMEOUT);
         let (builder, url) = match address {
             AdminAddress::Unix(path) => (builder.unix_socket(path.as_path()), "http://garage.invalid/"),
@@ -108,6 +110,12 @@ impl Client {
             .ask("metrics", request.bearer_auth(self.token.expose()))
             .await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether a page that needs no token says that all is well.
+    pub(super) async fn unasked(&self, path: &str) -> bool {
+        let answer = self.http.get(self.at(path)).timeout(TIMEOUT).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Tells, within the usual time.

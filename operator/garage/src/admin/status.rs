@@ -111,6 +111,12 @@ impl Client {
         self.get("GetClusterHealth", &[]).await
     }
 
+    /// Whether the member answers and reaches a write quorum of every partition. Asked where no token is needed, so it is
+    /// the same for a member that has other secrets. Bounded by the caller.
+    pub async fn reaches_quorum(&self) -> bool {
+        self.unasked("/health").await
+    }
+
     /// Makes the member connect to peers; one outcome for each, in order. Garage gives each dial 10 s.
     ///
     /// # Errors

@@ -1,0 +1,177 @@
+//! How long nobody reached a quorum while all Garages restarted with new secrets, measured from outside.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use hayloft_garage::admin::Client;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How often every member is asked. The question costs it next to nothing: it needs no token.
+const EVERY: Duration = Duration::from_millis(50);
+/// One that does not answer by then is not there.
+const WITHIN: Duration = Duration::from_millis(500);
+/// Whatever has not come back by then is told of by the conditions.
+const AT_LONGEST: Duration = Duration::from_secs(120);
+
+/// What was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Measured {
+    /// Milliseconds for which no member reached a write quorum of every partition.
+    pub(crate) down_ms: u64,
+    /// Milliseconds until all members that were told had restarted and reached a quorum again; `None`: not all did in
+    /// time.
+    pub(crate) all_ms: Option<u64>,
+}
+
+impl Measured {
+    /// As a sentence.
+    pub(crate) fn words(self) -> String {
+        let seconds =
+            |ms: u64| SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX)).as_secs_f64();
+        let down = seconds(self.down_ms);
+        match self.all_ms {
+            Some(all) => format!(
+                "all members had restarted with the new secrets {:.1} s after they were told; for {down:.1} s of that no member \
+                 reached a quorum",
+                seconds(all)
+            ),
+            None => format!(
+                "no member reached a quorum for {down:.1} s while they restarted with the new secrets, and not all are back"
+            ),
+        }
+    }
+}
+
+/// Looks at who reaches a quorum, put together. Pure.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Members that were seen without one: only then their answer is that of the new process.
+    went: Vec<bool>,
+    last: Duration,
+    down: Duration,
+}
+
+impl Tally {
+    /// Takes in one look, so long after the switch; whether all have been away and are back.
+    fn look(&mut self, at: Duration, reach: &[bool]) -> bool {
+        self.went.resize(reach.len(), false);
+        for (went, reaches) in self.went.iter_mut().zip(reach) {
+            *went |= !reaches;
+        }
+        if !reach.iter().any(|reaches| *reaches) {
+            // It was so since some moment after the look before: that is counted in full.
+            self.down += at.saturating_sub(self.last);
+        }
+        self.last = at;
+        reach
+            .iter()
+            .zip(&self.went)
+            .all(|(reaches, went)| *reaches && *went)
+    }
+}
+
+/// A measurement that goes on beside the rounds.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    task: JoinHandle<Measured>,
+}
+
+impl Outage {
+    /// Begins to look, before members are told.
+    pub(crate) fn watch(members: Vec<Client>) -> Self {
+        Self {
+            task: tokio::spawn(watch(members)),
+        }
+    }
+
+    /// What was measured, once all are back or it took too long.
+    pub(crate) async fn ended(&mut self) -> Option<Measured> {
+        if !self.task.is_finished() {
+            return None;
+        }
+        (&mut self.task).await.ok()
+    }
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn watch(members: Vec<Client>) -> Measured {
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        every.tick().await;
+        let asked = members.iter().map(|member| async move {
+            tokio::time::timeout(WITHIN, member.reaches_quorum()).await == Ok(true)
+        });
+        let reach = join_all(asked).await;
+        let at = began.elapsed();
+        tracing::trace!(?reach, after = ?at, "who reaches a quorum");
+        if tally.look(at, &reach) {
+            return Measured {
+                down_ms: millis(tally.down),
+                all_ms: Some(millis(at)),
+            };
+        }
+        if at > AT_LONGEST {
+            return Measured {
+                down_ms: millis(tally.down),
+                all_ms: None,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(looks: &[(u64, &[bool])]) -> (Tally, Vec<bool>) {
+        let mut tally = Tally::default();
+        let ends = looks
+            .iter()
+            .map(|(at, reach)| tally.look(Duration::from_millis(*at), reach))
+            .collect();
+        (tally, ends)
+    }
+
+    #[test]
+    fn the_time_in_which_nobody_reaches_a_quorum_counts_and_no_other() {
+        let (tally, ends) = looks(&[
+            (0, &[true, true, true]),
+            (50, &[false, true, true]),
+            (100, &[false, false, false]),
+            (150, &[false, false, false]),
+            (900, &[false, true, false]),
+            (950, &[true, true, true]),
+        ]);
+        assert_eq!(tally.down, Duration::from_millis(100));
+        assert_eq!(ends, [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn a_process_that_was_not_restarted_yet_is_not_taken_for_one_that_is_back() {
+        let (_, ends) = looks(&[(0, &[true, true]), (50, &[false, true]), (100, &[true, true])]);
+        assert_eq!(ends, [false, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_that_never_come_back_do_not_keep_it_for_ever() {
+        let address = hayloft_api::agent::AdminAddress::Unix("/nowhere/admin.sock".into());
+        let nobody = Client::new(&address, hayloft_api::Secret::new("0")).unwrap();
+        let measured = watch(vec![nobody]).await;
+        assert_eq!(measured.all_ms, None);
+        assert!(measured.down_ms >= 120_000, "{measured:?}");
+        assert!(measured.words().contains("not all are back"));
+    }
+}
