@@ -3,6 +3,7 @@
 //! Layout, bucket and key writes have no compare-and-swap and no cluster-wide lock: send all of them to one member.
 //! Every call costs the daemon an argon2 verification (tens of milliseconds), so poll with measure.
 
+mod calls;
 mod client;
 mod error;
 mod layout;
@@ -12,6 +13,7 @@ mod s3;
 mod status;
 mod tokens;
 
+pub use calls::{BOUNDS_MS, Calls, Counted};
 pub use client::Client;
 pub use error::AdminError;
 pub use layout::{

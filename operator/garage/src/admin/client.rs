@@ -1,6 +1,6 @@
 //! The transport: one daemon, over a socket of this machine or over HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hayloft_api::Secret;
 use hayloft_api::agent::AdminAddress;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::AdminError;
+use super::{AdminError, Calls};
 
 /// Answers to questions come within milliseconds; a daemon that takes longer hangs on a half-dead peer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +25,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     token: Secret,
+    calls: Calls,
 }
 
 impl std::fmt::Debug for Client {
@@ -56,7 +57,18 @@ impl Client {
                 given: url.to_owned(),
             })?;
         let http = builder.build().map_err(AdminError::Setup)?;
-        Ok(Self { http, base, token })
+        Ok(Self {
+            http,
+            base,
+            token,
+            calls: Calls::default(),
+        })
+    }
+
+    /// The same, and its calls are counted with others.
+    #[must_use]
+    pub fn counted_in(self, calls: Calls) -> Self {
+        Self { calls, ..self }
     }
 
     /// Asks without a body.
@@ -158,6 +170,17 @@ impl Client {
     }
 
     async fn ask(&self, call: &'static str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, AdminError> {
+        let began = Instant::now();
+        let outcome = self.answer(call, request).await;
+        self.calls.ended(call, began.elapsed(), &outcome);
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        call: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Vec<u8>, AdminError> {
         let no_answer = |source: reqwest::Error| AdminError::NoAnswer {
             call,
             source: source.without_url(),

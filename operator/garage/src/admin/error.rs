@@ -103,6 +103,22 @@ impl AdminError {
         }
     }
 
+    /// What kind of failure it is, in a word, for counting.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Setup(_) | Self::Address { .. } => "setup",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::Unreadable { .. } => "unreadable",
+            Self::LayoutNotReady { .. } => "layout_not_ready",
+            Self::LayoutVersion { .. } => "layout_version",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotFound { .. } => "not_found",
+            Self::Conflict { .. } => "conflict",
+            Self::Node { .. } => "node",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// Sorts a refusal. Garage says some things only in words: a wrong layout version and a missing layout are both
     /// 500 `InternalError`.
     pub(super) fn from_refusal(call: &'static str, status: u16, body: &str) -> Self {
