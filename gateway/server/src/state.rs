@@ -7,7 +7,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 use hayloft_nixcache::CacheName;
 use hayloft_nixcache::token::{Claims, TokenError, Verifier};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use url::Url;
 
 use crate::config::DeclaredCache;
@@ -18,6 +18,8 @@ use crate::error::Refusal;
 pub(crate) const MAX_UPLOADS: usize = 64;
 /// How long an upload waits for its turn before it is refused.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long requests wait for a gateway that starts before they are refused: most clients would not come again.
+const OPENING: Duration = Duration::from_secs(5);
 /// The most large JSON bodies that are held at a time.
 const MAX_JSON_BODIES: usize = 8;
 
@@ -29,6 +31,8 @@ pub struct Gateway {
 
 struct Inner {
     depot: OnceLock<Depot>,
+    /// For those who wait for it.
+    opened: watch::Sender<bool>,
     fleet: OnceLock<Fleet>,
     verifier: Verifier,
     clock: Clock,
@@ -50,6 +54,7 @@ impl Gateway {
         Self {
             inner: Arc::new(Inner {
                 depot: OnceLock::new(),
+                opened: watch::Sender::new(false),
                 fleet: OnceLock::new(),
                 verifier,
                 clock,
@@ -64,6 +69,7 @@ impl Gateway {
     /// Gives the gateway its data. Only the first call counts.
     pub fn open(&self, depot: Depot) {
         let _ = self.inner.depot.set(depot);
+        self.inner.opened.send_replace(true);
     }
 
     /// Gives the gateway the others, which answer until it has its data. Only the first call counts.
@@ -77,6 +83,12 @@ impl Gateway {
             .fleet
             .get()
             .filter(|_| self.inner.depot.get().is_none())
+    }
+
+    /// Waits for the data, which a gateway that was started again has within a second.
+    pub(crate) async fn soon_open(&self) {
+        let mut opened = self.inner.opened.subscribe();
+        let _ = tokio::time::timeout(OPENING, opened.wait_for(|opened| *opened)).await;
     }
 
     /// The data.

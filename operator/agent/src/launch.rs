@@ -175,6 +175,7 @@ fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result
         sockets: vec![places.admin_socket.clone()],
         log: places.log(UnitName::Garage),
         ready: Ready::AtOnce,
+        door: None,
         rereads: false,
         grace: GARAGE_GRACE,
     })
@@ -201,7 +202,8 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, Rende
     };
     let significant = gateway_config(&elsewhere, &paths).map_err(RenderError::Gateway)?;
     let mut args = places.gateway.args.clone();
-    args.extend(["serve".into(), "--config".into(), config.clone().into_os_string()]);
+    args.extend(["serve", "--listener-on-stdin", "--config"].map(OsString::from));
+    args.push(config.clone().into_os_string());
     Ok(Unit {
         name: UnitName::Gateway,
         launch: Launch {
@@ -227,6 +229,7 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, Rende
         sockets: Vec::new(),
         log: places.log(UnitName::Gateway),
         ready: Ready::SaysListening,
+        door: Some(desired.listen.clone()),
         rereads: true,
         grace: GATEWAY_GRACE,
     })

@@ -92,6 +92,9 @@ pub struct Unit {
     pub log: PathBuf,
     /// When it counts as running.
     pub ready: Ready,
+    /// The address at which it is reached. The socket stays open from one process to the next, which get it as their
+    /// standard input, so that clients wait for a moment instead of being refused.
+    pub door: Option<String>,
     /// Whether it reads its files anew at SIGHUP, once it is ready; else at its start only.
     pub rereads: bool,
     /// How long it may take to stop before it is killed.
@@ -110,6 +113,7 @@ impl Unit {
             sockets,
             log,
             ready,
+            door,
             rereads: _,
             grace: _,
         } = self;
@@ -119,6 +123,7 @@ impl Unit {
             || *sockets != other.sockets
             || *log != other.log
             || *ready != other.ready
+            || *door != other.door
             || files.len() != other.files.len()
             || files
                 .iter()

@@ -51,6 +51,7 @@ fn shell(dir: &Path, script: &str) -> Unit {
         sockets: vec![],
         log: dir.join("unit.log"),
         ready: Ready::AtOnce,
+        door: None,
         rereads: false,
         grace: Duration::from_millis(500),
     }

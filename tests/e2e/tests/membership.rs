@@ -161,6 +161,21 @@ async fn a_host_joins_and_one_of_the_gateways_own_is_drained_and_clients_notice_
             "nothing is left to do, and plan says {code:?}: {text}"
         );
 
+        // The gateway is started anew for this: its door stays open.
+        let second = serde_yaml::from_str("{name: second, public: true}")?;
+        let caches = &mut person.document["spec"]["caches"];
+        caches.as_sequence_mut().context("no caches")?.push(second);
+        person.apply(&["--wait"]).await?;
+        process::eventually(
+            "the second cache is served",
+            Duration::from_secs(30),
+            async || {
+                let info = attic.get("/second/nix-cache-info").await;
+                info.is_ok_and(|info| info.status().is_success())
+            },
+        )
+        .await?;
+
         let before = status["layout"]["version"].as_u64();
         person.hosts()?[1]["state"] = "drained".into();
         person.apply(&[]).await?;

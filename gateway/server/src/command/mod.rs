@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use self::serve::Door;
 use crate::error::chain;
 
 /// What the gateway can be told to do.
@@ -36,6 +37,10 @@ pub enum Command {
         /// How lines of the log on standard error look
         #[arg(long, value_enum, default_value_t = LogFormat::Text)]
         log_format: LogFormat,
+        /// Serve at the listening socket that is the standard input, whatever `listen` says: whoever opened it keeps it open from
+        /// one process to the next, as systemd does with `StandardInput=socket`
+        #[arg(long)]
+        listener_on_stdin: bool,
     },
     /// Check a configuration and the files it names, and do nothing else
     #[command(after_help = "Example:\n  hayloft-gateway check-config --config /etc/hayloft/gateway.yaml")]
@@ -88,8 +93,17 @@ pub struct ConfigFile {
 /// Runs a command to its end. What goes wrong is one line on standard error.
 pub async fn run(command: Command, outside: Outside) -> ExitCode {
     let result = match command {
-        Command::Serve { config, log_format } => {
-            Box::pin(serve::run(&config.config, log_format, &outside)).await
+        Command::Serve {
+            config,
+            log_format,
+            listener_on_stdin,
+        } => {
+            let door = if listener_on_stdin {
+                Door::StandardInput
+            } else {
+                Door::Own
+            };
+            Box::pin(serve::run(&config.config, log_format, door, &outside)).await
         }
         Command::CheckConfig { config } => check_config::run(&config.config),
         Command::Token(args) => token::run(&args, &outside),

@@ -3,13 +3,16 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
 use hayloft_nixcache::token::Verifier;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -51,6 +54,11 @@ pub(super) enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// What was given is no socket.
+    #[error(
+        "the standard input is no listening socket: leave --listener-on-stdin out, or let what starts the gateway open one"
+    )]
+    Inherit(#[source] io::Error),
     /// The link's address is taken, or not this machine's.
     #[error(
         "cannot listen on {addr}: change \"link.listen\" in the configuration, or stop what listens there"
@@ -92,9 +100,19 @@ pub(super) enum ServeError {
     Signal(#[source] io::Error),
 }
 
+/// Where clients are accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Door {
+    /// At the configured address.
+    Own,
+    /// At a socket that was opened by whoever started this process.
+    StandardInput,
+}
+
 pub(super) async fn run(
     path: &Path,
     format: LogFormat,
+    door: Door,
     outside: &Outside,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = config::load(path)?;
@@ -103,7 +121,7 @@ pub(super) async fn run(
         Some(addr) => Some(metrics::install(addr).await?),
         None => None,
     };
-    let served = serve(config, path, outside).await;
+    let served = serve(config, path, door, outside).await;
     if let Some(metrics) = metrics {
         metrics.stop(Duration::ZERO).await;
     }
@@ -114,7 +132,7 @@ pub(super) async fn run(
     Ok(served?)
 }
 
-async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), ServeError> {
+async fn serve(config: Config, path: &Path, door: Door, outside: &Outside) -> Result<(), ServeError> {
     let Config {
         listen,
         public_url,
@@ -158,9 +176,13 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
         let watch = watch_readiness(gateway.clone());
         AbortOnDropHandle::new(tokio::spawn(watch))
     });
-    let server = Server::start(listen, router(gateway.clone()))
-        .await
-        .map_err(|source| ServeError::Bind { addr: listen, source })?;
+    let listener = match door {
+        Door::Own => TcpListener::bind(listen)
+            .await
+            .map_err(|source| ServeError::Bind { addr: listen, source })?,
+        Door::StandardInput => inherited().map_err(ServeError::Inherit)?,
+    };
+    let server = Server::start_at(listener, router(gateway.clone())).map_err(ServeError::Inherit)?;
     let mut link = None;
     let mut others = None;
     let mut naming = None;
@@ -222,6 +244,17 @@ async fn serve(config: Config, path: &Path, outside: &Outside) -> Result<(), Ser
     }
     info!("stopped");
     Ok(())
+}
+
+/// The socket that is the standard input.
+fn inherited() -> io::Result<TcpListener> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    if !socket_acceptconn(&socket)? {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let listener = std::net::TcpListener::from(socket);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn gateway(

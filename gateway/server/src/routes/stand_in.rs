@@ -1,4 +1,4 @@
-//! While this gateway opens its index, another one answers its clients.
+//! While this gateway opens its index, another one answers its clients; where there is none, they wait for a moment.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -11,7 +11,12 @@ pub(super) async fn answer(State(gateway): State<Gateway>, request: Request, nex
     // These speak of this gateway itself.
     let own = matches!(request.uri().path(), "/" | "/healthz");
     match gateway.stand_in().filter(|_| !own) {
-        None => next.run(request).await,
+        None => {
+            if !own {
+                gateway.soon_open().await;
+            }
+            next.run(request).await
+        }
         Some(others) => match others.relay(request).await {
             Some(response) => response,
             None => {

@@ -52,7 +52,7 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(addr: SocketAddr, router: Router) -> io::Result<Self> {
-        Self::start_with(addr, router, None).await
+        Self::start_at(TcpListener::bind(addr).await?, router)
     }
 
     /// As [`Server::start`], for other gateways: both sides show certificates.
@@ -60,11 +60,18 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start_link(addr: SocketAddr, router: Router, tls: LinkTls) -> io::Result<Self> {
-        Self::start_with(addr, router, Some(tls)).await
+        Self::start_with(TcpListener::bind(addr).await?, router, Some(tls))
     }
 
-    async fn start_with(addr: SocketAddr, router: Router, tls: Option<LinkTls>) -> io::Result<Self> {
-        let listener = TcpListener::bind(addr).await?;
+    /// Serves `router` on a socket that listens already.
+    ///
+    /// # Errors
+    /// When it has no address.
+    pub fn start_at(listener: TcpListener, router: Router) -> io::Result<Self> {
+        Self::start_with(listener, router, None)
+    }
+
+    fn start_with(listener: TcpListener, router: Router, tls: Option<LinkTls>) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         let (stop, stopping) = watch::channel(false);
         let connections = TaskTracker::new();

@@ -1,6 +1,7 @@
 //! The driver that runs units as child processes, for laptops and containers.
 
 pub mod backoff;
+mod door;
 mod driver;
 pub mod log;
 pub mod spawn;

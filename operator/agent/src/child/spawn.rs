@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -76,12 +77,12 @@ impl Spawner {
         })
     }
 
-    /// Starts a child in a process group of its own, with no standard input and with its output as pipes.
+    /// Starts a child in a process group of its own, with its output as pipes; its standard input is empty, or `input`.
     ///
     /// # Errors
     /// What the system says. A program that is not there shows as an early exit of the shim, with a line on its
     /// standard error.
-    pub async fn spawn(&self, launch: &Launch) -> io::Result<Child> {
+    pub async fn spawn(&self, launch: &Launch, input: Option<OwnedFd>) -> io::Result<Child> {
         let mut command = Command::new(&self.shim.program);
         command
             .args(&self.shim.args)
@@ -93,7 +94,7 @@ impl Spawner {
             .env_clear()
             .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&launch.dir)
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

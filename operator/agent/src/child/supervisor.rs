@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
+use super::door::Door;
 use super::log::UnitLog;
 use super::spawn::Spawner;
 use crate::cause::Cause;
@@ -22,6 +23,9 @@ use crate::unit::{Ready, Unit, UnitName};
 /// After a death, its last words are awaited for so long: a grandchild may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Clients wait at the door of a unit that died for so long at the most, until it is started again.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What supervises one unit.
 pub(super) struct Supervisor {
     name: UnitName,
@@ -29,6 +33,7 @@ pub(super) struct Supervisor {
     states: watch::Sender<UnitStates>,
     backoff: Backoff,
     random: StdRng,
+    door: Door,
 }
 
 /// How one life of a unit ended.
@@ -50,6 +55,8 @@ enum StartError {
     Files { error: files::WriteError },
     #[error("cannot remove the old socket {path}: {why}")]
     Socket { path: String, why: std::io::Error },
+    #[error("cannot listen on {address}: {why}")]
+    Door { address: String, why: std::io::Error },
     #[error("cannot start a process: {0}")]
     Spawn(std::io::Error),
 }
@@ -59,6 +66,7 @@ pub(super) async fn run(mut supervisor: Supervisor, mut wish: watch::Receiver<Op
     loop {
         let unit = wish.borrow_and_update().clone();
         let Some(unit) = unit else {
+            supervisor.door.close();
             supervisor.tell(|state| *state = UnitState::stopped());
             if wish.changed().await.is_err() {
                 return;
@@ -69,6 +77,10 @@ pub(super) async fn run(mut supervisor: Supervisor, mut wish: watch::Receiver<Op
             End::Stopped => supervisor.backoff.reset(),
             End::Died { ran, why, cause } => {
                 let wait = supervisor.backoff.after_death(ran, &mut supervisor.random);
+                if wait > PATIENCE {
+                    // To be refused is better than to wait for something that may not come back.
+                    supervisor.door.close();
+                }
                 tracing::warn!(unit = %supervisor.name, ran_s = ran.as_secs(), %why, wait_ms = wait.as_millis(), "a unit died");
                 supervisor.tell(|state| {
                     state.phase = Phase::BackingOff { wait };
@@ -117,6 +129,7 @@ impl Supervisor {
             states,
             backoff: Backoff::default(),
             random,
+            door: Door::default(),
         }
     }
 
@@ -125,12 +138,22 @@ impl Supervisor {
             .send_modify(|states| change(states.entry(self.name).or_insert_with(UnitState::stopped)));
     }
 
-    async fn live(&self, unit: &Unit, wish: &mut watch::Receiver<Option<Unit>>) -> End {
-        let started = match prepare(unit) {
-            Ok(()) => self.spawner.spawn(&unit.launch).await.map_err(StartError::Spawn),
-            Err(error) => Err(error),
-        };
-        let mut child = match started {
+    /// Makes ready what a unit needs, and starts it.
+    async fn start(&mut self, unit: &Unit) -> Result<Child, StartError> {
+        prepare(unit)?;
+        let address = unit.door.as_deref();
+        let input = self.door.open(address).map_err(|why| StartError::Door {
+            address: address.unwrap_or_default().to_owned(),
+            why,
+        })?;
+        self.spawner
+            .spawn(&unit.launch, input)
+            .await
+            .map_err(StartError::Spawn)
+    }
+
+    async fn live(&mut self, unit: &Unit, wish: &mut watch::Receiver<Option<Unit>>) -> End {
+        let mut child = match self.start(unit).await {
             Ok(child) => child,
             Err(error) => {
                 let why = error.to_string();

@@ -106,7 +106,7 @@ async fn version_output(path: &Path, spawner: &Spawner) -> std::io::Result<Strin
         env: vec![],
         dir: "/".into(),
     };
-    let mut child = spawner.spawn(&launch).await?;
+    let mut child = spawner.spawn(&launch, None).await?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let answer = async {
         let mut text = Vec::new();

@@ -117,7 +117,7 @@ async fn run_cargo(
     };
     let mut interrupt = signals::interrupts().map_err(|error| failed(error.to_string()))?;
     let mut child = spawner
-        .spawn(&launch)
+        .spawn(&launch, None)
         .await
         .map_err(|error| failed(error.to_string()))?;
     let pid = child
