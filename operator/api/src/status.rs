@@ -462,3 +462,4 @@ mod tests {
         insta::assert_snapshot!(json);
     }
 }
+                refilled: None,

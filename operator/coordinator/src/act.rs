@@ -146,13 +146,9 @@ impl Actor<'_> {
                 version,
                 hosts,
             } => self.allow_missing(through, *version, hosts).await,
-            Step::QuickenReceivers {
-                through,
-                version,
-                nodes,
-            } => self.quicken(through, *version, nodes).await,
+            Step::QuickenReceivers { through, nodes, .. } => self.quicken(through, nodes).await,
             Step::LaunchRepair { through, nodes, kind } => self.repair(through, nodes, *kind).await,
-            Step::Compare { version } => self.compare(*version),
+            Step::Compare { of } => self.compare(*of),
             Step::SetResync {
                 through,
                 nodes,

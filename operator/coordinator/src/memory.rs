@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hayloft_api::agent::{AdminAddress, HostReport};
 use hayloft_api::{Generation, HostName, NodeId, Rate, Secret};
-use hayloft_engine::{Access, Asked, HostPlan, Presence, Upkeep};
-use hayloft_garage::admin::{AdminError, BucketInfo, Client};
+use hayloft_engine::{Access, Asked, HostPlan, MoveKey, Presence, Upkeep};
+use hayloft_garage::admin::{AdminError, BucketInfo, Calls, Client};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::detail::Details;
@@ -70,7 +70,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// What the store has.
     pub(crate) async fn load(store: &Store, started: Timestamp) -> Result<Self, StoreError> {
-        let mut records: BTreeMap<u64, MoveRecord> = store.records(Kind::Move).await?;
+        let mut records: BTreeMap<MoveKey, MoveRecord> = store.records(Kind::Move).await?;
         for record in records.values_mut() {
             // What ran when the last coordinator ended runs no more; it is gone on with where it was.
             record.facts.comparing = None;

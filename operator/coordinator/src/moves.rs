@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hayloft_api::question::LayoutMap;
 use hayloft_api::{Bytes, HostName, NodeId};
-use hayloft_engine::{Compared, LayoutFacts, MoveFacts, NodeRole};
+use hayloft_engine::{Compared, LayoutFacts, MoveFacts, MoveKey, NodeRole};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ pub(crate) struct Followed {
 /// All moves that are not over, and what is known for them.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    pub(crate) records: BTreeMap<u64, MoveRecord>,
+    pub(crate) records: BTreeMap<MoveKey, MoveRecord>,
     pub(crate) followed: Option<Followed>,
     /// The holders of partitions, of versions that a member's file has.
     pub(crate) maps: BTreeMap<u64, LayoutMap>,
@@ -44,7 +44,7 @@ pub(crate) struct Moves {
 /// A comparison that runs, or ended and was not looked at yet.
 #[derive(Debug)]
 pub(crate) struct Comparison {
-    version: u64,
+    of: MoveKey,
     /// The version whose holders are compared.
     current: u64,
     view: watch::Receiver<View>,
@@ -62,18 +62,20 @@ impl Drop for Comparison {
 pub(crate) enum News {
     /// A version was applied.
     Applied(u64),
+    /// A new data disk is in use, and is to be filled.
+    Refilled(MoveKey),
     /// Its metadata is synced.
-    Settled(u64),
+    Settled(MoveKey),
     /// Its data is proven to be where it belongs.
-    Placed(u64),
+    Placed(MoveKey),
     /// A host that left holds no block any more.
-    Emptied(u64, NodeId),
+    Emptied(MoveKey, NodeId),
     /// All of it is done.
-    Over(u64),
+    Over(MoveKey),
     /// A comparison ended with something missing.
-    Missing(u64, u64),
+    Missing(MoveKey, u64),
     /// A comparison failed.
-    Uncompared(u64, String),
+    Uncompared(MoveKey, String),
 }
 
 /// What a round saw.
@@ -85,6 +87,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) gone: &'a BTreeSet<NodeId>,
     /// Nodes whose data folder is as it should be, so that an empty one is truly empty.
     pub(crate) sound: &'a BTreeSet<NodeId>,
+    /// Nodes that use a new data disk, and when a person said so.
+    pub(crate) new_disks: &'a BTreeMap<NodeId, Timestamp>,
     pub(crate) bucket: Option<Bytes>,
     pub(crate) now: Timestamp,
 }
@@ -114,6 +118,7 @@ impl Moves {
     pub(crate) fn follow(&mut self, seen: &Seen<'_>) -> Vec<News> {
         let mut news = Vec::new();
         self.discover(seen, &mut news);
+        self.refill(seen, &mut news);
         let current = seen.layout.version;
         let maps = &self.maps;
         let censuses = &self.censuses;
@@ -121,7 +126,7 @@ impl Moves {
             record.fill(maps);
             if record.facts.settled.is_none() && seen.layout.settled && record.facts.version <= current {
                 record.facts.settled = Some(seen.now);
-                news.push(News::Settled(record.facts.version));
+                news.push(News::Settled(record.facts.key()));
             }
             record.measure(maps.get(&current), censuses, seen);
             record.note_held(censuses, seen);
@@ -157,12 +162,38 @@ impl Moves {
         if layout.version > 0 {
             let record = MoveRecord::new(layout, before, *now, seen.bucket);
             news.push(News::Applied(layout.version));
-            self.records.insert(layout.version, record);
+            self.records.insert(record.facts.key(), record);
         }
         self.followed = Some(Followed {
             version: layout.version,
             roles: layout.roles.clone(),
         });
+    }
+
+    /// A disk that was replaced is filled again. One that is replaced again while that goes on is begun anew.
+    fn refill(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
+        for (id, said) in seen.new_disks {
+            let holds = seen.layout.roles.get(id);
+            if holds.is_none_or(|role| role.capacity.is_none()) {
+                continue;
+            }
+            let mut open = self.records.values_mut().filter(|record| {
+                let facts = &record.facts;
+                facts.refilled == Some(*id) && facts.placed.is_none()
+            });
+            match open.next() {
+                Some(record) if record.facts.applied >= *said => {}
+                Some(record) => {
+                    record.begin_anew(seen.now);
+                    news.push(News::Refilled(record.facts.key()));
+                }
+                None => {
+                    let record = MoveRecord::refill(seen.layout, *id, seen.now);
+                    news.push(News::Refilled(record.facts.key()));
+                    self.records.insert(record.facts.key(), record);
+                }
+            }
+        }
     }
 
     /// Whether holders of partitions are wanted that no map tells yet.
@@ -174,18 +205,14 @@ impl Moves {
     /// Begins to compare, or goes on where an earlier comparison stopped. `spawn` starts it.
     pub(crate) fn compare(
         &mut self,
-        version: u64,
+        of: MoveKey,
         current: u64,
         hosts: &BTreeMap<NodeId, HostName>,
         gone: &BTreeSet<NodeId>,
         now: Timestamp,
         spawn: impl FnOnce(Job, watch::Sender<View>) -> JoinHandle<()>,
     ) -> Result<(), NoComparison> {
-        if self
-            .comparison
-            .as_ref()
-            .is_some_and(|running| running.version == version)
-        {
+        if self.comparison.as_ref().is_some_and(|running| running.of == of) {
             return Ok(());
         }
         // One at a time: whichever ran is begun anew when it is due again.
@@ -197,7 +224,7 @@ impl Moves {
             .records
             .values()
             .filter(|record| record.facts.placed.is_none());
-        for record in open.filter(|record| record.facts.version <= version) {
+        for record in open.filter(|record| record.facts.key() <= of) {
             for partition in record.gained.values().flatten() {
                 partitions.entry(*partition).or_default();
             }
@@ -217,7 +244,7 @@ impl Moves {
                 parties.holders.insert(name(id)?);
             }
         }
-        let Some(record) = self.records.get_mut(&version) else {
+        let Some(record) = self.records.get_mut(&of) else {
             return Ok(());
         };
         let usable = |from: &Comparing| {
@@ -236,7 +263,7 @@ impl Moves {
         let (sender, view) = watch::channel(View::Running(from.clone()));
         let task = spawn(Job { partitions, from }, sender);
         self.comparison = Some(Comparison {
-            version,
+            of,
             current,
             view,
             task,
@@ -251,7 +278,7 @@ impl Moves {
 
     fn stop_comparison(&mut self) {
         let stopped = self.comparison.take();
-        if let Some(record) = stopped.and_then(|stopped| self.records.get_mut(&stopped.version)) {
+        if let Some(record) = stopped.and_then(|stopped| self.records.get_mut(&stopped.of)) {
             record.comparing = None;
             record.facts.comparing = None;
         }
@@ -261,10 +288,10 @@ impl Moves {
         let Some(comparison) = &mut self.comparison else {
             return;
         };
-        let version = comparison.version;
+        let of = comparison.of;
         // Holders are others now than those that were listed.
         let superseded = comparison.current != current;
-        let Some(record) = self.records.get_mut(&version) else {
+        let Some(record) = self.records.get_mut(&of) else {
             self.comparison = None;
             return;
         };
@@ -280,17 +307,17 @@ impl Moves {
                     of: done.of,
                 };
                 if done.missing > 0 {
-                    news.push(News::Missing(version, done.missing));
+                    news.push(News::Missing(of, done.missing));
                 }
                 self.stop_comparison();
                 for record in self.records.values_mut() {
-                    if record.facts.placed.is_none() && record.facts.version <= version {
+                    if record.facts.placed.is_none() && record.facts.key() <= of {
                         record.facts.compared = Some(compared);
                     }
                 }
             }
             View::Failed(so_far, why) => {
-                news.push(News::Uncompared(version, why));
+                news.push(News::Uncompared(of, why));
                 record.comparing = Some(so_far);
                 record.facts.comparing = None;
                 self.comparison = None;
@@ -300,20 +327,21 @@ impl Moves {
 
     fn place(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
         let started = |id: NodeId| seen.started.get(&id).copied();
+        let holds = |id: NodeId| seen.layout.roles.contains_key(&id);
         let mut placed = None;
         for record in self.records.values_mut().rev() {
-            let version = record.facts.version;
-            // A comparison covers all earlier versions that are not placed: where the current one wants a block, it is.
-            let covered = placed.is_some();
+            let key = record.facts.key();
+            // A comparison covers all earlier moves that are not placed: where the current one wants a block, it is.
+            let covered = placed.is_some() && record.facts.tables_done(holds);
             if record.facts.placed.is_none() && (covered || record.facts.is_placed(started)) {
                 record.facts.placed = Some(seen.now);
                 if let Some(bytes) = record.facts.bytes {
                     record.facts.arrived = bytes;
                 }
-                news.push(News::Placed(version));
+                news.push(News::Placed(key));
             }
-            if record.facts.placed.is_some() && version == seen.layout.version {
-                placed = Some(version);
+            if record.facts.placed.is_some() && key.version == seen.layout.version {
+                placed = Some(key);
             }
         }
     }
@@ -341,7 +369,7 @@ impl Moves {
                         });
                 if empty && !holds && !record.facts.emptied.contains_key(&id) {
                     record.facts.emptied.insert(id, seen.now);
-                    news.push(News::Emptied(record.facts.version, id));
+                    news.push(News::Emptied(record.facts.key(), id));
                 }
             }
         }
@@ -353,15 +381,15 @@ impl Moves {
                 .is_some_and(|role| role.capacity.is_some());
             back || seen.gone.contains(&id)
         };
-        let over: Vec<u64> = self
+        let over: Vec<MoveKey> = self
             .records
             .values()
             .filter(|record| record.facts.is_over(gone))
-            .map(|record| record.facts.version)
+            .map(|record| record.facts.key())
             .collect();
-        for version in over {
-            self.records.remove(&version);
-            news.push(News::Over(version));
+        for key in over {
+            self.records.remove(&key);
+            news.push(News::Over(key));
         }
     }
 
@@ -369,7 +397,11 @@ impl Moves {
     pub(crate) fn counted(&self, hosts: &BTreeMap<NodeId, HostName>) -> BTreeSet<HostName> {
         let ids = self.records.values().flat_map(|record| {
             let moving = record.facts.placed.is_none();
-            let parties = record.gained.keys().chain(record.lost.keys()).copied();
+            // Whoever is filled again is given by all others.
+            let refilled = record.facts.refilled.is_some();
+            let givers = record.facts.after.keys().filter(|_| refilled);
+            let parties = record.gained.keys().chain(record.lost.keys()).chain(givers);
+            let parties = parties.copied();
             let leaving = record.facts.departures().map(|departure| departure.id);
             let leaving: Vec<NodeId> = leaving
                 .filter(|id| !record.facts.emptied.contains_key(id))

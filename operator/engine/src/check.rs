@@ -245,8 +245,8 @@ fn judge(facts: Facts<'_>, step: &Step, objections: &mut Vec<Objection>) {
             layout::allow_missing(facts, *version, hosts, objections);
         }
         Step::Desire { host, plan } => hosts::desire(facts, host, plan, objections),
-        Step::QuickenReceivers { version, nodes, .. } => moves::quicken(facts, *version, nodes, objections),
-        Step::Compare { version } => moves::compare(facts, *version, objections),
+        Step::QuickenReceivers { of, nodes, .. } => moves::quicken(facts, *of, nodes, objections),
+        Step::Compare { of } => moves::compare(facts, *of, objections),
         Step::SetResync { setting, .. } => moves::pace(facts, *setting, objections),
         Step::KeepSnapshot { of, on } if of == on => objections.push(Objection::KeepsOnItself(of.clone())),
         Step::StageSecrets { known_to }

@@ -25,6 +25,7 @@ pub fn progress(snapshot: &Snapshot, facts: &MoveFacts) -> MoveStatus {
     let phase = phase(facts, empty);
     MoveStatus {
         version: facts.version,
+        refilled: facts.refilled.map(|id| host_name(snapshot, id)),
         what: what(snapshot, facts),
         applied: facts.applied,
         phase,
@@ -168,11 +169,10 @@ fn delay(now: Timestamp, from: Timestamp, length: SignedDuration, what: &str) ->
 /// What a move does, in words.
 fn what(snapshot: &Snapshot, facts: &MoveFacts) -> String {
     let (mut joins, mut leaves, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-    let name = |id: &NodeId| {
-        let mut hosts = snapshot.hosts.iter();
-        let known = hosts.find(|(_, host)| host.id == Some(*id) || host.former.contains(id));
-        known.map_or_else(|| id.short(), |(name, _)| name.to_string())
-    };
+    let name = |id: &NodeId| host_name(snapshot, *id);
+    if let Some(id) = &facts.refilled {
+        return format!("the new data disk of {} is being filled", name(id));
+    }
     for (id, role) in &facts.after {
         match facts.before.get(id) {
             None => joins.push(name(id)),
@@ -191,6 +191,13 @@ fn what(snapshot: &Snapshot, facts: &MoveFacts) -> String {
         return "data is spread anew".to_owned();
     }
     crate::words::moved(&joins, &changes, &leaves, false)
+}
+
+/// The host that a node is or was.
+pub(crate) fn host_name(snapshot: &Snapshot, id: NodeId) -> String {
+    let mut hosts = snapshot.hosts.iter();
+    let known = hosts.find(|(_, host)| host.id == Some(id) || host.former.contains(&id));
+    known.map_or_else(|| id.short(), |(name, _)| name.to_string())
 }
 
 fn permille<N: TryInto<u64>>(part: N, whole: N) -> u16 {

@@ -8,7 +8,7 @@ use hayloft_api::{Bytes, HostName, NodeId, Span, Window, ZoneName};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{ResyncFacts, RoleChange};
+use crate::{MoveKey, ResyncFacts, RoleChange};
 
 /// What one host shall run, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -39,6 +39,9 @@ pub struct GaragePlan {
     pub fsync: bool,
     /// Its zone.
     pub zone: ZoneName,
+    /// `host:port` at which members reach its RPC, where the document knows that and the agent does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpc_public: Option<String>,
     /// The other members.
     pub peers: Vec<Peer>,
 }
@@ -55,6 +58,9 @@ pub struct GatewayPlan {
     pub endpoints: Vec<String>,
     /// Bytes of frames to keep in memory.
     pub memory: Bytes,
+    /// Bytes of frames to keep on its disk, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
     /// Declared caches.
     pub caches: Vec<CacheSpec>,
 }
@@ -116,14 +122,14 @@ pub enum Step {
         /// The hosts that a person named.
         hosts: BTreeSet<HostName>,
     },
-    /// Shorten Garage's receiving delay on nodes that only receive: clear their resync queues, and launch a `blocks` repair
-    /// at once. It is written down as done, and as the node's repair, only after both: one without the other would leave
-    /// blocks behind.
+    /// Shorten Garage's receiving delay on nodes that only receive: clear their resync queues. No `blocks` repair that was
+    /// launched before that counts any more, so that the next round launches one, which finds what the queue held.
     QuickenReceivers {
         /// The member that is told.
         through: HostName,
         /// The move.
-        version: u64,
+        #[serde(flatten)]
+        of: MoveKey,
         /// The nodes.
         nodes: BTreeSet<NodeId>,
     },
@@ -139,8 +145,9 @@ pub enum Step {
     /// Begin, in the background, to compare the block names that those list who held partitions before a version with
     /// those that the holders by the newest layout list.
     Compare {
-        /// The version.
-        version: u64,
+        /// The move.
+        #[serde(flatten)]
+        of: MoveKey,
     },
     /// Set how fast a node's Garage moves blocks.
     SetResync {
@@ -427,6 +434,18 @@ pub enum WaitsFor {
         version: u64,
         /// The hosts.
         hosts: Vec<String>,
+    },
+    /// The tables of these hosts to be compared with those of others.
+    TableRepairs {
+        /// The move.
+        version: u64,
+        /// The hosts.
+        hosts: Vec<String>,
+    },
+    /// A new data disk to be filled.
+    Filled {
+        /// Its host.
+        host: String,
     },
     /// A comparison of block names.
     Comparison {

@@ -7,7 +7,9 @@ use hayloft_api::{Bytes, Span};
 
 use hayloft_api::NodeId;
 
-use crate::{Drift, Reason, RepairKind, ResyncFacts, RoleChange, Snapshot, Staged, Step, Waiting, WaitsFor};
+use crate::{
+    Drift, MoveKey, Reason, RepairKind, ResyncFacts, RoleChange, Snapshot, Staged, Step, Waiting, WaitsFor,
+};
 
 /// `a`, `a and b`, `a, b and c`.
 pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
@@ -111,6 +113,12 @@ impl fmt::Display for WaitsFor {
                 "a repair of {} that begins after version {version} settled and finds no error",
                 list(hosts)
             ),
+            Self::TableRepairs { version, hosts } => write!(
+                f,
+                "the tables of {} to be compared with those of the others, for version {version} settled without some",
+                list(hosts)
+            ),
+            Self::Filled { host } => write!(f, "the new data disk of {host} to hold all that it should"),
             Self::Comparison { version, missing: None } => write!(
                 f,
                 "a comparison of the blocks that former and new holders of version {version} list"
@@ -386,9 +394,24 @@ impl fmt::Display for Step {
                 };
                 write!(f, "{what} {}, through {through}", shorts(nodes))
             }
-            Self::Compare { version } => write!(
+            Self::Compare {
+                of:
+                    MoveKey {
+                        version,
+                        refilled: None,
+                    },
+            } => write!(
                 f,
                 "compare the blocks that former and new holders of version {version} list"
+            ),
+            Self::Compare {
+                of: MoveKey {
+                    refilled: Some(id), ..
+                },
+            } => write!(
+                f,
+                "compare the blocks that {}, whose data disk is new, and the other holders list",
+                id.short()
             ),
             Self::SetResync {
                 through,

@@ -3,12 +3,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A layout version whose data is on its way. Figures never go back within one version.
+/// A layout version, or a new data disk, whose data is on its way. Figures never go back within one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MoveStatus {
     /// The version.
     pub version: u64,
+    /// The host whose new data disk is filled, where that is all that this is: the layout stays as it is then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refilled: Option<String>,
     /// What it does, in words.
     pub what: String,
     /// When it was applied.

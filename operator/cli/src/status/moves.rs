@@ -14,6 +14,7 @@ pub(crate) fn lines(moves: &[MoveStatus]) -> Vec<String> {
 fn of_one(moving: &MoveStatus) -> Vec<String> {
     let MoveStatus {
         version,
+        refilled,
         what,
         applied: _,
         phase,
@@ -49,10 +50,11 @@ fn of_one(moving: &MoveStatus) -> Vec<String> {
     if let Some(seconds) = seconds_left.filter(|seconds| *seconds > 0) {
         facts.push(format!("{} left", words::duration(Duration::from_secs(seconds))));
     }
-    let mut lines = vec![
-        format!("Move     version {version}, {}: {what}", phase.as_str()),
-        format!("         {}", facts.join("; ")),
-    ];
+    let head = match refilled {
+        None => format!("Move     version {version}, {}: {what}", phase.as_str()),
+        Some(_) => format!("Refill   {}: {what}", phase.as_str()),
+    };
+    let mut lines = vec![head, format!("         {}", facts.join("; "))];
     lines.extend(delays.iter().map(|delay| format!("         {}", delay.what)));
     lines
 }
@@ -75,6 +77,7 @@ pub(crate) mod tests {
     pub(crate) fn join() -> MoveStatus {
         MoveStatus {
             version: 2,
+            refilled: None,
             what: "host-4 joins".into(),
             applied: "2026-11-22T12:00:00Z".parse().unwrap(),
             phase: MovePhase::Repairing,

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use hayloft_api::agent::DataState;
 use hayloft_api::question::BlockName;
-use hayloft_api::status::EventKind;
 use hayloft_api::{HostName, NodeId};
-use hayloft_engine::{AskedFor, RepairFacts, RepairKind, ResyncFacts, Upkeep};
+use hayloft_engine::{MoveKey, RepairFacts, RepairKind, ResyncFacts, Upkeep};
 use hayloft_garage::admin::{AdminError, Client, Repair, Scrub, Variable, Whom};
 
 use super::{ActError, Actor, may_die};
@@ -19,15 +17,17 @@ impl Actor<'_> {
     pub(super) async fn quicken(
         &mut self,
         through: &HostName,
-        version: u64,
         nodes: &BTreeSet<NodeId>,
     ) -> Result<(), ActError> {
         let client = self.client(through)?;
         for node in nodes {
             self.at(through, client.repair(*node, Repair::ClearResyncQueue).await)?;
             may_die!("after-clear");
-            if let Some(record) = self.memory.moves.records.get_mut(&version) {
-                record.facts.quickened.insert(*node, self.now);
+            for record in self.memory.moves.records.values_mut() {
+                let facts = &mut record.facts;
+                if facts.placed.is_none() && facts.settled.is_some() && facts.receivers().contains(node) {
+                    facts.quickened.insert(*node, self.now);
+                }
             }
         }
         Ok(())
@@ -87,27 +87,7 @@ impl Actor<'_> {
         self.store
             .put_record::<Upkeep>(Kind::Upkeep, &host, &upkeep)
             .await
-            .map_err(ActError::Store)?;
-        let heard = self.memory.heard.get(&host);
-        let sound = heard.is_some_and(|heard| matches!(heard.report.data, DataState::Present));
-        let asked = self
-            .memory
-            .asked
-            .get(&host)
-            .is_some_and(|asked| asked.what == AskedFor::NewDisk);
-        if kind == RepairKind::Blocks && sound && asked {
-            // The new disk is in use and is being filled: the word is used up.
-            self.store
-                .drop_record(Kind::Asked, &host)
-                .await
-                .map_err(ActError::Store)?;
-            self.memory.asked.remove(&host);
-            self.tell(
-                EventKind::Host,
-                format!("the new data disk of {host} is being filled"),
-            );
-        }
-        Ok(())
+            .map_err(ActError::Store)
     }
 
     /// Launches a repair, and finds the worker that does it: its end is the proof.
@@ -154,7 +134,7 @@ impl Actor<'_> {
         Ok(())
     }
 
-    pub(super) fn compare(&mut self, version: u64) -> Result<(), ActError> {
+    pub(super) fn compare(&mut self, of: MoveKey) -> Result<(), ActError> {
         let Some(cluster) = &self.snapshot.cluster else {
             return Ok(());
         };
@@ -175,7 +155,7 @@ impl Actor<'_> {
         let began = self
             .memory
             .moves
-            .compare(version, current, &hosts, &gone, self.now, spawn);
+            .compare(of, current, &hosts, &gone, self.now, spawn);
         began.map_err(ActError::NoComparison)
     }
 

@@ -6,6 +6,7 @@ use hayloft_api::agent::{DataState, GARAGE_UNIT};
 use hayloft_api::question::{Answer, Question};
 use hayloft_api::status::EventKind;
 use hayloft_api::{Bytes, HostName, NodeId};
+use hayloft_engine::{AskedFor, MoveKey};
 use hayloft_garage::admin::Client;
 use jiff::Timestamp;
 
@@ -14,6 +15,7 @@ use crate::Links;
 use crate::ask_agent::{WITHIN, ask};
 use crate::moves::{News, Seen};
 use crate::observe::Observation;
+use crate::store::Kind;
 
 impl Loop {
     pub(super) async fn follow(&mut self, observation: &Observation, links: &Links, now: Timestamp) {
@@ -54,6 +56,7 @@ impl Loop {
         let gone = self.memory.gone();
         let started = self.memory.started_nodes();
         let sound = self.sound();
+        let new_disks = self.new_disks(&sound);
         let bucket = observation.bucket.as_ref().map(|bucket| Bytes(bucket.bytes));
         let news = self.memory.moves.follow(&Seen {
             layout: &cluster.layout,
@@ -61,12 +64,14 @@ impl Loop {
             started: &started,
             gone: &gone,
             sound: &sound,
+            new_disks: &new_disks,
             bucket,
             now,
         });
         for one in news {
             self.announce(&one, &hosts, now);
         }
+        self.use_up_words(&new_disks, &hosts, now).await;
         let mut wanted = self.memory.moves.counted(&hosts);
         wanted.extend(self.leaving());
         let memory = &mut self.memory;
@@ -88,11 +93,7 @@ impl Loop {
             if upkeep.since.is_none() {
                 upkeep.since = Some(now);
                 let upkeep = upkeep.clone();
-                if let Err(error) = self
-                    .store
-                    .put_record(crate::store::Kind::Upkeep, host, &upkeep)
-                    .await
-                {
+                if let Err(error) = self.store.put_record(Kind::Upkeep, host, &upkeep).await {
                     tracing::warn!(%error, "what is due when was not noted");
                 }
             }
@@ -115,6 +116,34 @@ impl Loop {
             .filter(|heard| heard.agent && matches!(heard.report.data, DataState::Present))
             .map(|heard| heard.report.garage_id)
             .collect()
+    }
+
+    /// Nodes of which a person said that their data disk was replaced, and that use the new one.
+    fn new_disks(&self, sound: &BTreeSet<NodeId>) -> BTreeMap<NodeId, Timestamp> {
+        let asked = self.memory.asked.iter();
+        let asked = asked.filter(|(_, asked)| asked.what == AskedFor::NewDisk);
+        asked
+            .filter_map(|(host, asked)| Some((self.memory.heard.get(host)?.report.garage_id, asked.at)))
+            .filter(|(id, _)| sound.contains(id))
+            .collect()
+    }
+
+    /// A word about a new disk is good for one disk: once it is written down that this one is being filled, it is used up.
+    async fn use_up_words(
+        &mut self,
+        new_disks: &BTreeMap<NodeId, Timestamp>,
+        hosts: &BTreeMap<NodeId, HostName>,
+        now: Timestamp,
+    ) {
+        if new_disks.is_empty() || !self.keep(now, false).await {
+            return;
+        }
+        for host in new_disks.keys().filter_map(|id| hosts.get(id)) {
+            match self.store.drop_record(Kind::Asked, host).await {
+                Ok(()) => drop(self.memory.asked.remove(host)),
+                Err(error) => tracing::warn!(%error, "a word was not dropped; it is tried again"),
+            }
+        }
     }
 
     /// Reads who holds what from a member's own file: the admin API does not tell.
@@ -149,32 +178,47 @@ impl Loop {
 
     fn announce(&mut self, news: &News, hosts: &BTreeMap<NodeId, HostName>, now: Timestamp) {
         let name = |id: &NodeId| hosts.get(id).map_or_else(|| id.short(), ToString::to_string);
+        let title = |key: &MoveKey| match &key.refilled {
+            None => format!("layout version {}", key.version),
+            Some(id) => format!("the new data disk of {}", name(id)),
+        };
         let text = match news {
             News::Applied(version) => {
                 format!("layout version {version} is in force; its metadata is being synced")
             }
-            News::Settled(version) => {
+            News::Refilled(key) => format!("{} is being filled", title(key)),
+            News::Settled(key) if key.refilled.is_some() => return,
+            News::Settled(key) => {
                 format!(
-                    "layout version {version} has settled: metadata is synced; blocks may lie elsewhere still"
+                    "{} has settled: metadata is synced; blocks may lie elsewhere still",
+                    title(key)
                 )
             }
-            News::Placed(version) => {
-                format!("layout version {version} is placed: every block lies where it wants it")
+            News::Placed(key) if key.refilled.is_some() => {
+                format!("{} holds every block that it should", title(key))
             }
-            News::Emptied(version, id) => {
+            News::Placed(key) => {
+                format!("{} is placed: every block lies where it wants it", title(key))
+            }
+            News::Emptied(key, id) => {
                 let host = name(id);
-                format!("{host}, which left in layout version {version}, holds no block any more")
+                format!("{host}, which left in {}, holds no block any more", title(key))
             }
-            News::Over(version) => format!("the move to layout version {version} is over"),
-            News::Missing(version, missing) => {
-                format!("comparing layout version {version}: {missing} blocks are not where they should be")
+            News::Over(key) if key.refilled.is_some() => return,
+            News::Over(key) => format!("the move to {} is over", title(key)),
+            News::Missing(key, missing) => {
+                format!(
+                    "comparing {}: {missing} blocks are not where they should be",
+                    title(key)
+                )
             }
-            News::Uncompared(version, why) => {
-                format!("block names of layout version {version} could not be compared: {why}")
+            News::Uncompared(key, why) => {
+                format!("block names of {} could not be compared: {why}", title(key))
             }
         };
         let kind = match news {
             News::Uncompared(..) => EventKind::Failed,
+            News::Refilled(_) => EventKind::Host,
             _ => EventKind::Move,
         };
         self.memory.events.tell(now, kind, text);
@@ -201,11 +245,7 @@ impl Loop {
             };
             if memory.rates.get(&host) != Some(&rate) {
                 memory.rates.insert(host.clone(), rate);
-                if let Err(error) = self
-                    .store
-                    .put_record(crate::store::Kind::Rate, &host, &rate)
-                    .await
-                {
+                if let Err(error) = self.store.put_record(Kind::Rate, &host, &rate).await {
                     tracing::warn!(%error, %now, "a rate was not kept");
                 }
             }
@@ -224,11 +264,7 @@ impl Loop {
                 let upkeep = self.memory.upkeep.entry(of.clone()).or_default();
                 upkeep.snapshot = Some(kept);
                 let upkeep = upkeep.clone();
-                if let Err(error) = self
-                    .store
-                    .put_record(crate::store::Kind::Upkeep, &of, &upkeep)
-                    .await
-                {
+                if let Err(error) = self.store.put_record(Kind::Upkeep, &of, &upkeep).await {
                     tracing::warn!(%error, "what was kept was not noted");
                 }
                 self.memory.events.tell(now, EventKind::Step, text);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hayloft_api::HostName;
-use hayloft_engine::Presence;
+use hayloft_engine::{MoveKey, Presence};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Loop;
@@ -17,7 +17,7 @@ const PRESENCE: SignedDuration = SignedDuration::from_secs(30);
 /// What the store has.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    records: BTreeMap<u64, MoveRecord>,
+    records: BTreeMap<MoveKey, MoveRecord>,
     followed: Option<Followed>,
     presence: BTreeMap<HostName, Presence>,
     presence_at: Option<Timestamp>,
@@ -36,32 +36,32 @@ impl Kept {
 }
 
 impl Loop {
-    pub(super) async fn keep(&mut self, now: Timestamp, all: bool) {
-        if let Err(error) = self.try_keep(now, all).await {
-            tracing::error!(error = %crate::tell::chain(&error), "what was seen was not written down; it is tried again");
+    /// Gives whether it was written down.
+    pub(super) async fn keep(&mut self, now: Timestamp, all: bool) -> bool {
+        let kept = self.try_keep(now, all).await;
+        if let Err(error) = &kept {
+            tracing::error!(error = %crate::tell::chain(error), "what was seen was not written down; it is tried again");
         }
+        kept.is_ok()
     }
 
     async fn try_keep(&mut self, now: Timestamp, all: bool) -> Result<(), StoreError> {
         let moves = &self.memory.moves;
         // The move first: without its record, the version that it belongs to would be taken for known.
-        for (version, record) in &moves.records {
-            if self.kept.records.get(version) != Some(record) {
-                self.store.put_record(Kind::Move, version, record).await?;
-                self.kept.records.insert(*version, record.clone());
+        for (key, record) in &moves.records {
+            if self.kept.records.get(key) != Some(record) {
+                self.store.put_record(Kind::Move, key, record).await?;
+                self.kept.records.insert(*key, record.clone());
             }
         }
         if self.kept.followed != moves.followed {
             self.store.put_json_fact("followed", &moves.followed).await?;
             self.kept.followed.clone_from(&moves.followed);
         }
-        let over: Vec<u64> = self.kept.records.keys().copied().collect();
-        for version in over
-            .into_iter()
-            .filter(|version| !moves.records.contains_key(version))
-        {
-            self.store.drop_record(Kind::Move, &version).await?;
-            self.kept.records.remove(&version);
+        let over: Vec<MoveKey> = self.kept.records.keys().copied().collect();
+        for key in over.into_iter().filter(|key| !moves.records.contains_key(key)) {
+            self.store.drop_record(Kind::Move, &key).await?;
+            self.kept.records.remove(&key);
         }
         let due = all
             || self

@@ -251,7 +251,13 @@ fn moves(text: &mut Text, moves: &[MoveStatus]) {
         "Layout versions whose data is on its way.",
         [(Labels::new(), float(number))],
     );
-    let labels = |moving: &MoveStatus| -> Labels { vec![("version", moving.version.to_string())] };
+    let labels = |moving: &MoveStatus| -> Labels {
+        let refilled = moving.refilled.clone();
+        let version = ("version", moving.version.to_string());
+        std::iter::once(version)
+            .chain(refilled.map(|host| ("refilled", host)))
+            .collect()
+    };
     let mut each = |name: &'static str, help: &str, value: &dyn Fn(&MoveStatus) -> Option<f64>| {
         let samples: Vec<_> = moves
             .iter()

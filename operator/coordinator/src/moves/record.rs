@@ -43,6 +43,7 @@ impl MoveRecord {
         Self {
             facts: MoveFacts {
                 version: layout.version,
+                refilled: None,
                 applied,
                 settled: None,
                 before: before.roles,
@@ -73,9 +74,34 @@ impl MoveRecord {
         }
     }
 
+    /// A node's new data disk is to be filled: what it should hold by this layout comes from the other holders.
+    pub(super) fn refill(layout: &LayoutFacts, node: NodeId, seen: Timestamp) -> Self {
+        let same = Followed {
+            version: layout.version,
+            roles: layout.roles.clone(),
+        };
+        let mut record = Self::new(layout, same, seen, None);
+        record.facts.refilled = Some(node);
+        record
+    }
+
+    /// Its disk was replaced once more: nothing that was done for the one before counts.
+    pub(super) fn begin_anew(&mut self, seen: Timestamp) {
+        self.facts.applied = seen;
+        self.facts.quickened.clear();
+        self.facts.repairs.clear();
+        self.facts.compared = None;
+        self.workers.clear();
+        self.comparing = None;
+    }
+
     /// Learns from maps which partitions move.
     pub(super) fn fill(&mut self, maps: &BTreeMap<u64, LayoutMap>) {
         if self.facts.partitions.is_some() {
+            return;
+        }
+        if let Some(id) = self.facts.refilled {
+            self.fill_disk(id, maps);
             return;
         }
         let (Some(before), Some(after)) = (maps.get(&self.from), maps.get(&self.facts.version)) else {
@@ -98,6 +124,20 @@ impl MoveRecord {
         self.facts.sources = counts(&moves.lost);
         self.gained = moves.gained;
         self.lost = moves.lost;
+    }
+
+    /// By the map of its version; where nobody has that any more, by the newest one.
+    fn fill_disk(&mut self, id: NodeId, maps: &BTreeMap<u64, LayoutMap>) {
+        let newest = || maps.last_key_value().map(|(_, map)| map);
+        let Some(map) = maps.get(&self.facts.version).or_else(newest) else {
+            return;
+        };
+        let holds = |partition: &u8| map.holders_of(*partition).contains(&id);
+        let partitions: Vec<u8> = (0..=u8::MAX).filter(holds).collect();
+        let number = u64::try_from(partitions.len()).unwrap_or(u64::MAX);
+        self.facts.partitions = Some(number);
+        self.facts.destinations = BTreeMap::from([(id, number)]);
+        self.gained = BTreeMap::from([(id, partitions)]);
     }
 
     /// Without the map before, everybody may have gained everything: all is compared.

@@ -58,6 +58,7 @@ struct Scene {
     started: BTreeMap<NodeId, Timestamp>,
     gone: BTreeSet<NodeId>,
     sound: BTreeSet<NodeId>,
+    new_disks: BTreeMap<NodeId, Timestamp>,
 }
 
 impl Scene {
@@ -69,12 +70,18 @@ impl Scene {
             started: (1..=5).map(|n| (id(n), at(0))).collect(),
             gone: BTreeSet::new(),
             sound: (1..=5).map(id).collect(),
+            new_disks: BTreeMap::new(),
         };
         scene.moves.maps.insert(1, map([1, 2, 3]));
         let news = scene.see(&layout(1, &[1, 2, 3], true), 1);
         assert_eq!(
             news,
-            [News::Applied(1), News::Settled(1), News::Placed(1), News::Over(1)]
+            [
+                News::Applied(1),
+                News::Settled(1.into()),
+                News::Placed(1.into()),
+                News::Over(1.into())
+            ]
         );
         scene
     }
@@ -86,6 +93,7 @@ impl Scene {
             started: &self.started,
             gone: &self.gone,
             sound: &self.sound,
+            new_disks: &self.new_disks,
             bucket: Some(Bytes(256_000)),
             now: at(now),
         })
@@ -100,7 +108,7 @@ impl Scene {
     }
 
     fn proven(&mut self, version: u64, began: i64) {
-        let facts = &mut self.moves.records.get_mut(&version).unwrap().facts;
+        let facts = &mut self.moves.records.get_mut(&version.into()).unwrap().facts;
         for node in facts.receivers() {
             let repair = RepairFacts {
                 launched: at(20),
@@ -122,7 +130,7 @@ impl Scene {
 fn a_move_is_known_by_who_gains_and_who_loses() {
     let mut scene = Scene::new();
     scene.exchange();
-    let facts = &scene.moves.records[&2].facts;
+    let facts = &scene.moves.records[&MoveKey::from(2)].facts;
     assert_eq!(facts.partitions, Some(256));
     assert_eq!(facts.destinations, [(id(4), 256)].into());
     assert_eq!(facts.sources, [(id(3), 256)].into());
@@ -142,7 +150,7 @@ fn it_is_placed_by_proof_only_and_over_when_the_leaver_is_empty() {
     let mut scene = Scene::new();
     let mut layout = scene.exchange();
     layout.settled = true;
-    assert_eq!(scene.see(&layout, 15), [News::Settled(2)]);
+    assert_eq!(scene.see(&layout, 15), [News::Settled(2.into())]);
     assert_eq!(scene.see(&layout, 600), [], "time proves nothing");
     scene.proven(2, 24);
     assert_eq!(
@@ -151,7 +159,7 @@ fn it_is_placed_by_proof_only_and_over_when_the_leaver_is_empty() {
         "it was compared before the repair ended"
     );
     scene.proven(2, 30);
-    assert_eq!(scene.see(&layout, 602), [News::Placed(2)]);
+    assert_eq!(scene.see(&layout, 602), [News::Placed(2.into())]);
 
     let host = scene.hosts[&id(3)].clone();
     scene.moves.censuses.put(&host, at(14), census(0));
@@ -166,7 +174,115 @@ fn it_is_placed_by_proof_only_and_over_when_the_leaver_is_empty() {
         "a disk that is not mounted looks empty"
     );
     scene.sound.insert(id(3));
-    assert_eq!(scene.see(&layout, 608), [News::Emptied(2, id(3)), News::Over(2)]);
+    assert_eq!(
+        scene.see(&layout, 608),
+        [News::Emptied(2.into(), id(3)), News::Over(2.into())]
+    );
+}
+
+/// Node 2 has a new data disk, which is in use.
+fn refilled() -> (Scene, LayoutFacts, MoveKey) {
+    let mut scene = Scene::new();
+    let key = MoveKey {
+        version: 1,
+        refilled: Some(id(2)),
+    };
+    let layout = layout(1, &[1, 2, 3], true);
+    scene.new_disks.insert(id(2), at(10));
+    assert_eq!(scene.see(&layout, 12), [News::Refilled(key), News::Settled(key)]);
+    scene.new_disks.clear();
+    (scene, layout, key)
+}
+
+fn filled(scene: &mut Scene, key: MoveKey, launched: i64, compared: i64) {
+    let facts = &mut scene.moves.records.get_mut(&key).unwrap().facts;
+    let repair = RepairFacts {
+        launched: at(launched),
+        finished: Some(at(launched + 1)),
+        errors: 0,
+    };
+    facts.repairs.insert(id(2), repair);
+    facts.compared = Some(Compared {
+        began: at(compared),
+        at: at(compared + 1),
+        missing: 0,
+        of: 256,
+    });
+}
+
+#[test]
+fn a_new_data_disk_is_a_move_of_all_that_its_node_should_hold() {
+    let (mut scene, layout, key) = refilled();
+    let facts = scene.moves.records[&key].facts.clone();
+    assert_eq!(facts.destinations, [(id(2), 256)].into());
+    assert_eq!(facts.receivers(), [id(2)]);
+    assert!(facts.only_receives(id(2)));
+    assert_eq!(facts.departures().count(), 0);
+    let others = [1, 3].map(|n| scene.hosts[&id(n)].clone());
+    let counted = scene.moves.counted(&scene.hosts);
+    assert!(others.iter().all(|host| counted.contains(host)));
+    // Its word may be heard once more before it is dropped.
+    scene.new_disks.insert(id(2), at(10));
+    assert_eq!(scene.see(&layout, 13), []);
+    filled(&mut scene, key, 11, 20);
+    assert_eq!(scene.see(&layout, 14), [], "repaired before it was in use");
+    filled(&mut scene, key, 15, 15);
+    assert_eq!(scene.see(&layout, 17), [], "compared before it was repaired");
+    filled(&mut scene, key, 15, 20);
+    assert_eq!(scene.see(&layout, 22), [News::Placed(key), News::Over(key)]);
+}
+
+#[test]
+fn a_disk_that_is_replaced_once_more_while_it_is_filled_is_begun_anew() {
+    let (mut scene, layout, key) = refilled();
+    filled(&mut scene, key, 15, 20);
+    scene.moves.records.get_mut(&key).unwrap().facts.quickened = [(id(2), at(14))].into();
+    scene.new_disks.insert(id(2), at(21));
+    assert_eq!(scene.see(&layout, 22), [News::Refilled(key)]);
+    let facts = &scene.moves.records[&key].facts;
+    assert!(facts.quickened.is_empty() && facts.repairs.is_empty());
+    assert_eq!(facts.compared, None);
+}
+
+#[test]
+fn a_disk_that_is_being_filled_is_remembered_by_its_own_name() {
+    let (scene, _, key) = refilled();
+    assert_eq!(key.to_string().parse::<MoveKey>().unwrap(), key);
+    assert_eq!("7".parse::<MoveKey>().unwrap(), 7.into());
+    assert!("7/x".parse::<MoveKey>().is_err());
+    let record = &scene.moves.records[&key];
+    let text = serde_json::to_string(record).unwrap();
+    assert_eq!(&serde_json::from_str::<MoveRecord>(&text).unwrap(), record);
+}
+
+#[tokio::test]
+async fn a_comparison_for_a_new_disk_is_of_all_holders_and_covers_earlier_moves() {
+    let mut scene = Scene::new();
+    let mut layout = scene.exchange();
+    layout.settled = true;
+    scene.see(&layout, 15);
+    scene.new_disks.insert(id(4), at(16));
+    scene.see(&layout, 17);
+    let key = MoveKey {
+        version: 2,
+        refilled: Some(id(4)),
+    };
+    let hosts = hosts();
+    let mut job = None;
+    let began = scene
+        .moves
+        .compare(key, 2, &hosts, &BTreeSet::new(), at(40), |made, _| {
+            job = Some(made);
+            tokio::spawn(async {})
+        });
+    began.unwrap();
+    let parties = job.unwrap().partitions.remove(&7).unwrap();
+    assert_eq!(
+        parties.former,
+        [hosts[&id(3)].clone()].into(),
+        "the giver of the move before"
+    );
+    assert_eq!(parties.holders, [1, 2, 4].map(|n| hosts[&id(n)].clone()).into());
 }
 
 #[test]
@@ -177,7 +293,10 @@ fn a_leaver_that_is_gone_for_good_is_not_waited_for() {
     scene.see(&layout, 15);
     scene.proven(2, 30);
     scene.gone.insert(id(3));
-    assert_eq!(scene.see(&layout, 31), [News::Placed(2), News::Over(2)]);
+    assert_eq!(
+        scene.see(&layout, 31),
+        [News::Placed(2.into()), News::Over(2.into())]
+    );
 }
 
 #[test]
@@ -189,7 +308,7 @@ fn bytes_that_have_arrived_are_counted_and_never_become_fewer() {
     scene.moves.censuses.put(&old, at(11), census(2000));
     scene.moves.censuses.put(&new, at(11), census(500));
     scene.see(&layout, 12);
-    let facts = |scene: &Scene| scene.moves.records[&2].facts.clone();
+    let facts = |scene: &Scene| scene.moves.records[&MoveKey::from(2)].facts.clone();
     assert_eq!(facts(&scene).bytes, Some(Bytes(512_000)));
     assert_eq!(facts(&scene).arrived, Bytes(128_000));
     // Objects are deleted meanwhile.
@@ -205,7 +324,7 @@ fn a_record_reads_back_as_it_was_written() {
     let mut scene = Scene::new();
     scene.exchange();
     scene.proven(2, 30);
-    let record = &scene.moves.records[&2];
+    let record = &scene.moves.records[&MoveKey::from(2)];
     let text = serde_json::to_string(record).unwrap();
     assert_eq!(&serde_json::from_str::<MoveRecord>(&text).unwrap(), record);
 }
@@ -216,7 +335,7 @@ fn a_version_that_was_made_while_nobody_looked_is_compared_in_full() {
     // Versions 2 to 8 passed by; nobody has the maps any more.
     scene.moves.maps = [(9, map([1, 2, 4]))].into();
     scene.see(&layout(9, &[1, 2, 4], true), 100);
-    let record = &scene.moves.records[&9];
+    let record = &scene.moves.records[&MoveKey::from(9)];
     assert_eq!(record.facts.partitions, None);
     assert!(record.given_up);
     assert_eq!(record.gained.len(), 3, "anybody may have gained anything");
@@ -235,7 +354,7 @@ fn parties_are_all_who_lost_and_all_who_hold_now() {
     let hosts = hosts();
     let began = scene
         .moves
-        .compare(2, 2, &hosts, &BTreeSet::new(), at(40), |made, _| {
+        .compare(2.into(), 2, &hosts, &BTreeSet::new(), at(40), |made, _| {
             job = Some(made);
             tokio::spawn(async {})
         });
@@ -265,7 +384,7 @@ fn begin(scene: &mut Scene, version: u64, now: i64) -> watch::Sender<View> {
     let mut sender = None;
     let began = scene
         .moves
-        .compare(version, 3, &hosts, &BTreeSet::new(), at(now), |_, view| {
+        .compare(version.into(), 3, &hosts, &BTreeSet::new(), at(now), |_, view| {
             sender = Some(view);
             tokio::spawn(async {})
         });
@@ -277,11 +396,17 @@ fn begin(scene: &mut Scene, version: u64, now: i64) -> watch::Sender<View> {
 async fn a_comparison_that_another_takes_the_place_of_is_not_taken_to_run_still() {
     let (mut scene, layout) = two_moves();
     let _third = begin(&mut scene, 3, 40);
-    assert_eq!(scene.moves.records[&3].facts.comparing, Some(at(40)));
+    assert_eq!(
+        scene.moves.records[&MoveKey::from(3)].facts.comparing,
+        Some(at(40))
+    );
     let _second = begin(&mut scene, 2, 41);
     scene.see(&layout, 42);
-    assert_eq!(scene.moves.records[&3].facts.comparing, None);
-    assert_eq!(scene.moves.records[&2].facts.comparing, Some(at(41)));
+    assert_eq!(scene.moves.records[&MoveKey::from(3)].facts.comparing, None);
+    assert_eq!(
+        scene.moves.records[&MoveKey::from(2)].facts.comparing,
+        Some(at(41))
+    );
 }
 
 #[tokio::test]
@@ -294,9 +419,9 @@ async fn what_the_newest_comparison_found_is_known_of_all_earlier_moves() {
         ..Comparing::new(at(40))
     };
     view.send_replace(View::Done(found));
-    assert_eq!(scene.see(&layout, 50), [News::Missing(3, 7)]);
+    assert_eq!(scene.see(&layout, 50), [News::Missing(3.into(), 7)]);
     for version in [2, 3] {
-        let facts = &scene.moves.records[&version].facts;
+        let facts = &scene.moves.records[&MoveKey::from(version)].facts;
         assert_eq!(facts.compared.map(|compared| compared.missing), Some(7));
         assert_eq!(facts.comparing, None);
     }

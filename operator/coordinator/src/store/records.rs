@@ -16,7 +16,7 @@ const EVENTS: i64 = 500;
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A move, by its version.
+    /// A move, by its key.
     Move,
     /// Whether a host is there, by its name.
     Presence,

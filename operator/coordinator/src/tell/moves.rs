@@ -9,7 +9,7 @@ pub(super) fn moves(snapshot: &Snapshot, memory: &mut Memory) -> Vec<MoveStatus>
     let mut told = Vec::new();
     for facts in &snapshot.moves {
         let status = progress(snapshot, facts);
-        if let Some(record) = memory.moves.records.get_mut(&facts.version) {
+        if let Some(record) = memory.moves.records.get_mut(&facts.key()) {
             record.facts.told = [status.settled, status.placed, status.empty];
         }
         told.push(status);

@@ -48,7 +48,9 @@ pub(super) fn change(
     {
         objections.push(Objection::HolderDown(facts.name(*id)));
     }
-    let unplaced = facts.unplaced().count();
+    // Filling a disk again makes no version for Garage to keep.
+    let versions = facts.unplaced().filter(|moved| moved.refilled.is_none());
+    let unplaced = versions.count();
     if unplaced >= UNPLACED && !frees {
         objections.push(Objection::TooManyUnplaced(unplaced));
     }

@@ -7,16 +7,16 @@ use hayloft_api::document::ResyncWorkers;
 
 use super::Objection;
 use super::facts::Facts;
-use crate::ResyncFacts;
+use crate::{MoveKey, ResyncFacts};
 
 /// Clearing a queue forgets what a node was about to offer: nobody may wait for anything from it.
 pub(super) fn quicken(
     facts: Facts<'_>,
-    version: u64,
+    of: MoveKey,
     nodes: &BTreeSet<NodeId>,
     objections: &mut Vec<Objection>,
 ) {
-    compare(facts, version, objections);
+    compare(facts, of, objections);
     for id in nodes {
         let gives = facts.snapshot.moves.iter().any(|moved| {
             moved.partitions.is_none() || moved.sources.get(id).is_some_and(|partitions| *partitions > 0)
@@ -31,14 +31,14 @@ pub(super) fn quicken(
 }
 
 /// A version's data is looked after from settling on.
-pub(super) fn compare(facts: Facts<'_>, version: u64, objections: &mut Vec<Objection>) {
+pub(super) fn compare(facts: Facts<'_>, of: MoveKey, objections: &mut Vec<Objection>) {
     let settled = facts
         .snapshot
         .moves
         .iter()
-        .any(|moved| moved.version == version && moved.settled.is_some());
+        .any(|moved| moved.key() == of && moved.settled.is_some());
     if !settled {
-        objections.push(Objection::Unsettled(version));
+        objections.push(Objection::Unsettled(of.version));
     }
 }
 

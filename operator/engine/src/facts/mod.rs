@@ -17,7 +17,7 @@ pub use cluster::{
     VersionFacts, VersionStatus,
 };
 pub use host::{Asked, AskedFor, HostFacts, ReportFacts, ResyncFacts, SnapshotKept, Upkeep};
-pub use moves::{Compared, Departure, MoveFacts, RepairFacts};
+pub use moves::{Compared, Departure, MoveFacts, MoveKey, MoveKeyError, RepairFacts};
 pub use presence::{Absence, Look, Presence};
 
 /// All facts that a plan is made from.

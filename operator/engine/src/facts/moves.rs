@@ -1,12 +1,64 @@
 //! Applied layout versions, and how far their data has come.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use hayloft_api::{Bytes, NodeId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::NodeRole;
+
+/// Which move: a layout version, or, while one is in force, the filling of a node's new data disk. Later ones are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveKey {
+    /// The layout version.
+    pub version: u64,
+    /// The node whose new data disk is filled; the layout stays as it is then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refilled: Option<NodeId>,
+}
+
+impl From<u64> for MoveKey {
+    fn from(version: u64) -> Self {
+        Self {
+            version,
+            refilled: None,
+        }
+    }
+}
+
+/// As records are named: `7`, or `7/` and the node.
+impl fmt::Display for MoveKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.refilled {
+            None => write!(f, "{}", self.version),
+            Some(id) => write!(f, "{}/{id}", self.version),
+        }
+    }
+}
+
+/// A text that names no move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a move is named by its layout version, or by that, `/` and a node")]
+pub struct MoveKeyError;
+
+impl FromStr for MoveKey {
+    type Err = MoveKeyError;
+
+    fn from_str(text: &str) -> Result<Self, MoveKeyError> {
+        let (version, node) = match text.split_once('/') {
+            None => (text, None),
+            Some((version, node)) => (version, Some(node)),
+        };
+        Ok(Self {
+            version: version.parse().map_err(|_| MoveKeyError)?,
+            refilled: node.map(str::parse).transpose().map_err(|_| MoveKeyError)?,
+        })
+    }
+}
 
 /// An applied version of the layout, from the moment it was applied until all its data is where it belongs and everyone
 /// who left is empty. The coordinator keeps it, so that nothing is forgotten by a restart.
@@ -15,7 +67,10 @@ use super::NodeRole;
 pub struct MoveFacts {
     /// The version.
     pub version: u64,
-    /// When it was applied.
+    /// The node whose new data disk is filled, where that is all that this is: the layout is the same before and after.
+    #[serde(default)]
+    pub refilled: Option<NodeId>,
+    /// When it was applied, or the new disk was first seen in use.
     pub applied: Timestamp,
     /// When its metadata was first seen to be synced everywhere.
     pub settled: Option<Timestamp>,
@@ -60,6 +115,14 @@ pub struct MoveFacts {
 }
 
 impl MoveFacts {
+    /// Which move it is.
+    pub fn key(&self) -> MoveKey {
+        MoveKey {
+            version: self.version,
+            refilled: self.refilled,
+        }
+    }
+
     /// Those who lost their role in it.
     pub fn departures(&self) -> impl Iterator<Item = Departure<'_>> {
         self.before.iter().filter_map(|(id, role)| {
@@ -71,6 +134,9 @@ impl MoveFacts {
     /// Those who must have received everything, as far as is known: who gains partitions, or, without the maps, who
     /// holds data at all.
     pub fn receivers(&self) -> Vec<NodeId> {
+        if let Some(id) = self.refilled {
+            return vec![id];
+        }
         if self.partitions.is_some() && self.missing_allowed.is_none() {
             let gains = self
                 .destinations
@@ -92,18 +158,36 @@ impl MoveFacts {
 
     /// Whether nothing has to move and nobody leaves.
     pub fn is_trivial(&self) -> bool {
-        self.partitions == Some(0) && self.departures().next().is_none()
+        self.partitions == Some(0) && self.departures().next().is_none() && self.missing_allowed.is_none()
     }
 
-    /// When the last repair of this node began, if one that counts has finished without errors: it began after
-    /// settling and after the node last started.
+    /// Whether the tables of everyone were compared with the others' since somebody allowed data to be missing; at once
+    /// where nobody did. Who does not hold a role any more is not waited for.
+    pub fn tables_done(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        let stores = self.after.iter().filter(|(_, role)| role.capacity.is_some());
+        self.missing_allowed.is_none()
+            || stores.map(|(id, _)| *id).filter(|id| holds(*id)).all(|id| {
+                let repair = self.tables.get(&id);
+                repair.is_some_and(|repair| repair.finished.is_some())
+            })
+    }
+
+    /// Since when a `blocks` repair counts: from settling on, and where tables are repaired, from the end of that on, for
+    /// only then a node knows what it should have.
+    pub fn repairs_count_from(&self) -> Option<Timestamp> {
+        let tables = self.tables.values().filter_map(|repair| repair.finished).max();
+        self.settled.max(tables.filter(|_| self.settled.is_some()))
+    }
+
+    /// Whether this node's last repair counts and has finished without errors: it began after settling, after the repairs
+    /// of tables and after the node last started.
     pub fn repaired(&self, id: NodeId, started: Option<Timestamp>) -> bool {
-        let (Some(settled), Some(repair)) = (self.settled, self.repairs.get(&id)) else {
+        let (Some(from), Some(repair)) = (self.repairs_count_from(), self.repairs.get(&id)) else {
             return false;
         };
         repair.errors == 0
             && repair.finished.is_some()
-            && repair.launched >= settled
+            && repair.launched >= from
             && started.is_some_and(|started| repair.launched >= started)
     }
 
@@ -128,7 +212,7 @@ impl MoveFacts {
     /// Whether every block lies where this version wants it: it settled, every receiver's repair counts, and a
     /// comparison that began after them found nothing missing. The coordinator writes it down as `placed`.
     pub fn is_placed(&self, started: impl Fn(NodeId) -> Option<Timestamp>) -> bool {
-        if self.settled.is_none() {
+        if self.settled.is_none() || !self.tables_done(|_| true) {
             return false;
         }
         if self.partitions == Some(0) {
@@ -158,13 +242,13 @@ pub struct Departure<'a> {
     pub role: &'a NodeRole,
 }
 
-/// A `blocks` repair of one node.
+/// A repair of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RepairFacts {
     /// When it was launched.
     pub launched: Timestamp,
-    /// When its worker was seen to be done.
+    /// When its workers were seen to be done.
     pub finished: Option<Timestamp>,
     /// Errors of the worker and of the resync queue when it was done.
     pub errors: u64,

@@ -3,6 +3,7 @@
 use hayloft_api::status::{ConditionType, MovePhase, Reason};
 
 use super::{Facts, Finding};
+use crate::progress::host_name;
 use crate::{WaitsFor, progress};
 
 pub(super) fn placed(facts: Facts<'_>) -> Finding {
@@ -13,40 +14,37 @@ pub(super) fn placed(facts: Facts<'_>) -> Finding {
     };
     let told = progress(snapshot, moved);
     let version = moved.version;
+    let of = format!("layout version {version}");
+    let moves = match moved.refilled {
+        None => format!("data of {of} moves"),
+        Some(id) => format!("the new data disk of {} is being filled", host_name(snapshot, id)),
+    };
     let percent = f64::from(told.placed) / 10.0;
     if let Some((node, repair)) = moved
         .repairs
         .iter()
         .find(|(_, repair)| repair.finished.is_some() && repair.errors > 0)
     {
-        let mut hosts = snapshot.hosts.iter();
-        let host = hosts
-            .find(|(_, facts)| facts.id == Some(*node))
-            .map_or_else(|| node.short(), |(name, _)| name.to_string());
+        let host = host_name(snapshot, *node);
         let text = format!(
-            "a repair of {host} for layout version {version} met {} errors; it is tried again, see the log of its Garage",
+            "a repair of {host} for {of} met {} errors; it is tried again, see the log of its Garage",
             repair.errors
         );
         return Finding::bad(kind, Reason::RepairErrors, text);
     }
     if let Some(delay) = told.delays.first().filter(|_| moved.compared.is_some()) {
-        let text = format!(
-            "data of layout version {version} moves, {percent:.1} % placed: {}",
-            delay.what
-        );
+        let text = format!("{moves}, {percent:.1} % placed: {}", delay.what);
         return Finding::bad(kind, Reason::GarageDelay, text);
     }
     let missing = moved.compared.map_or(0, |compared| compared.missing);
     if missing > 0 {
-        let text = format!(
-            "{missing} blocks are not yet where layout version {version} wants them; it is looked for them"
-        );
+        let text = format!("{missing} blocks are not yet where {of} wants them; it is looked for them");
         return Finding::bad(kind, Reason::BlocksMissing, text);
     }
     let text = match told.phase {
         MovePhase::Settling => format!("metadata of layout version {version} is being synced"),
         MovePhase::Repairing | MovePhase::Comparing | MovePhase::Emptying | MovePhase::Done => {
-            format!("data of layout version {version} moves, {percent:.1} % placed")
+            format!("{moves}, {percent:.1} % placed")
         }
     };
     Finding::bad(kind, Reason::Moving, text)

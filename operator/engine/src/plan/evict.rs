@@ -8,9 +8,10 @@ use jiff::SignedDuration;
 use super::agree::next_version;
 use super::layout::{Difference, down_holders};
 use super::version::{assignments, too_few};
-use super::{agree, dead};
+use super::{agree, dead, moves};
 use crate::{
-    AskedFor, ClusterFacts, Input, Member, NodeRole, Plan, Reason, Renewal, RoleChange, Step, WaitsFor,
+    AskedFor, ClusterFacts, Input, Member, MoveKey, NodeRole, Plan, Reason, Renewal, RoleChange, Step,
+    WaitsFor,
 };
 
 /// How long a version that puts hosts out may take to settle before the secrets are renewed all the same.
@@ -117,9 +118,7 @@ pub(super) fn remove(
         let settling = (!layout.settled).then_some(WaitsFor::Settling {
             version: layout.version,
         });
-        let earlier = input.unplaced().next().map(|facts| WaitsFor::Placed {
-            version: facts.version,
-        });
+        let earlier = input.unplaced().next().map(|facts| moves::done(input, facts));
         if let Some(waits_for) = settling.or(earlier) {
             plan.wait(what, waits_for);
             return true;
@@ -183,7 +182,7 @@ pub(super) fn renew_secrets(input: &Input<'_>, plan: &mut Plan) {
             .moves
             .iter()
             .rev()
-            .find(|facts| facts.version == version);
+            .find(|facts| facts.key() == MoveKey::from(version));
         let long = applied.is_none_or(|facts| input.snapshot.now.duration_since(facts.applied) > SETTLES);
         if !long {
             plan.wait(what, WaitsFor::Settling { version });

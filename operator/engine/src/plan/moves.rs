@@ -39,19 +39,59 @@ pub(super) fn follow(input: &Input<'_>, plan: &mut Plan) {
         }
         if restarts {
             let known_to = input.snapshot.secrets.known_to.iter().cloned().collect();
-            plan.wait(
-                format!("place the data of layout version {}", facts.version),
-                WaitsFor::Renewal { known_to },
-            );
+            plan.wait(goal(input, facts), WaitsFor::Renewal { known_to });
             continue;
         }
         advance(input, cluster, facts, plan);
     }
 }
 
+/// What a move is for.
+fn goal(input: &Input<'_>, facts: &MoveFacts) -> String {
+    match facts.refilled {
+        None => format!("place the data of layout version {}", facts.version),
+        Some(id) => format!("fill the new data disk of {}", input.name_of(id)),
+    }
+}
+
+/// What somebody waits for who waits for a move to be placed.
+pub(super) fn done(input: &Input<'_>, facts: &MoveFacts) -> WaitsFor {
+    match facts.refilled {
+        None => WaitsFor::Placed {
+            version: facts.version,
+        },
+        Some(id) => WaitsFor::Filled {
+            host: input.name_of(id),
+        },
+    }
+}
+
+fn reason(facts: &MoveFacts) -> Reason {
+    match facts.refilled {
+        None => Reason::Move {
+            version: facts.version,
+        },
+        Some(_) => Reason::NewDisk,
+    }
+}
+
+/// What the plan already does to a node's queue for another move counts for every move.
+fn in_hand(plan: &Plan) -> BTreeSet<NodeId> {
+    let nodes = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::QuickenReceivers { nodes, .. }
+        | Step::LaunchRepair {
+            nodes,
+            kind: RepairKind::Blocks,
+            ..
+        } => Some(nodes),
+        _ => None,
+    });
+    nodes.flatten().copied().collect()
+}
+
 fn advance(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &mut Plan) {
     let version = facts.version;
-    let what = format!("place the data of layout version {version}");
+    let what = goal(input, facts);
     // Who gave up its role since then has nothing to receive any more.
     let holds = |id: &NodeId| cluster.layout.roles.contains_key(id);
     let receivers: Vec<NodeId> = facts.receivers().into_iter().filter(holds).collect();
@@ -61,25 +101,29 @@ fn advance(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &
         .map(|id| input.name_of(*id))
         .collect();
     let through = &cluster.through;
-    tables(input, cluster, facts, plan);
+    if !tables(input, cluster, facts, &what, plan) {
+        return;
+    }
+    let in_hand = in_hand(plan);
     let quicken: BTreeSet<NodeId> = receivers
         .iter()
-        .filter(|id| cluster.is_up(**id) && may_be_quickened(input, facts, **id))
+        .filter(|id| cluster.is_up(**id) && !in_hand.contains(id) && may_be_quickened(input, facts, **id))
         .copied()
         .collect();
     if !quicken.is_empty() {
         plan.step(
             Step::QuickenReceivers {
                 through: through.clone(),
-                version,
+                of: facts.key(),
                 nodes: quicken.clone(),
             },
-            Reason::Move { version },
+            reason(facts),
         );
     }
     let nodes: BTreeSet<NodeId> = receivers
         .iter()
-        .filter(|id| cluster.is_up(**id) && !quicken.contains(id) && needs_repair(input, facts, **id))
+        .filter(|id| cluster.is_up(**id) && !quicken.contains(id) && !in_hand.contains(id))
+        .filter(|id| needs_repair(input, facts, **id))
         .copied()
         .collect();
     if !nodes.is_empty() {
@@ -89,7 +133,7 @@ fn advance(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &
                 nodes,
                 kind: RepairKind::Blocks,
             },
-            Reason::Move { version },
+            reason(facts),
         );
     }
     if !down.is_empty() {
@@ -114,7 +158,7 @@ fn advance(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &
     compare(input, cluster, facts, &receivers, what, plan);
 }
 
-/// Everything has been looked for: now names are compared, again and again until none is missing. The newest version's
+/// Everything has been looked for: now names are compared, again and again until none is missing. The newest move's
 /// comparison covers all earlier ones: where it wants a block that an earlier one moved, its holders list it.
 fn compare(
     input: &Input<'_>,
@@ -124,8 +168,9 @@ fn compare(
     what: String,
     plan: &mut Plan,
 ) {
-    let newest = input.unplaced().map(|moved| moved.version).max();
-    let version = newest.unwrap_or(facts.version);
+    let newest = input.unplaced().map(MoveFacts::key).max();
+    let newest = newest.unwrap_or(facts.key());
+    let version = newest.version;
     let now = input.snapshot.now;
     let ended = facts.repairs_ended().unwrap_or(facts.applied);
     let last = facts.compared.filter(|compared| compared.began >= ended);
@@ -139,8 +184,8 @@ fn compare(
         None => idle || since(ended) >= COMPARE_AGAIN,
         Some(compared) => since(compared.at) >= COMPARE_AGAIN,
     };
-    if due && facts.comparing.is_none() && version == facts.version {
-        plan.step(Step::Compare { version }, Reason::Move { version });
+    if due && facts.comparing.is_none() && newest == facts.key() {
+        plan.step(Step::Compare { of: newest }, reason(facts));
     }
     let until = facts.settled.and_then(|at| at.checked_add(RECEIVING_DELAY).ok());
     let slow = receivers.iter().any(|id| !facts.quickened.contains_key(id));
@@ -192,7 +237,7 @@ fn needs_repair(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
         return true;
     };
     let emptied = facts.quickened.get(&id).is_some_and(|at| launched < *at);
-    if launched < started || emptied || facts.settled.is_some_and(|settled| launched < settled) {
+    if launched < started || emptied || facts.repairs_count_from().is_some_and(|from| launched < from) {
         return true;
     }
     let Some(finished) = finished else { return false };
@@ -213,10 +258,11 @@ fn needs_repair(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
     errors > 0 || (missing && queue == Some(0))
 }
 
-/// Where somebody allowed data to be missing, tables are repaired before blocks count.
-fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &mut Plan) {
-    if facts.missing_allowed.is_none() {
-        return;
+/// Where somebody allowed data to be missing, tables are repaired before blocks are looked for. Gives whether that is done.
+fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, what: &str, plan: &mut Plan) -> bool {
+    let holds = |id: NodeId| cluster.layout.roles.contains_key(&id);
+    if facts.missing_allowed.is_none() || facts.tables_done(holds) {
+        return true;
     }
     let nodes: BTreeSet<NodeId> = cluster
         .storage()
@@ -237,9 +283,15 @@ fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, plan: &m
                 nodes,
                 kind: RepairKind::Tables,
             },
-            Reason::Move {
-                version: facts.version,
-            },
+            reason(facts),
         );
     }
+    let open = facts.after.keys().filter(|id| holds(**id)).filter(|id| {
+        let repair = facts.tables.get(id);
+        repair.is_none_or(|repair| repair.finished.is_none())
+    });
+    let hosts: Vec<String> = open.map(|id| input.name_of(*id)).collect();
+    let version = facts.version;
+    plan.wait(what, WaitsFor::TableRepairs { version, hosts });
+    false
 }

@@ -4,6 +4,7 @@ use hayloft_api::NodeId;
 use hayloft_api::agent::DataState;
 use jiff::{SignedDuration, Timestamp};
 
+use super::moves;
 use crate::{Input, Member, Plan, Reason, WaitsFor};
 
 /// Garage offers a block that it does not need to others, and then deletes it, so long after it is not needed any more:
@@ -94,9 +95,7 @@ pub(super) fn wait_for(input: &Input<'_>, plan: &mut Plan) {
         let unplaced = input.unplaced().next();
         let waits_for = match (unplaced, until) {
             _ if !facts.agent => WaitsFor::Agents { hosts: vec![host] },
-            (Some(unplaced), _) => WaitsFor::Placed {
-                version: unplaced.version,
-            },
+            (Some(unplaced), _) => moves::done(input, unplaced),
             (None, Some(until)) if until > input.snapshot.now => WaitsFor::GarageDelay { until },
             _ => WaitsFor::Empty {
                 host,

@@ -6,7 +6,7 @@ use hayloft_api::{HostName, NodeId};
 use jiff::SignedDuration;
 
 use super::layout::down_holders;
-use crate::{ClusterFacts, Input, Plan, Reason, Step, WaitsFor};
+use crate::{ClusterFacts, Input, MoveKey, Plan, Reason, Step, WaitsFor};
 
 /// How long a version may take to settle, although holders of its forerunner are gone, before it counts as stuck.
 const MAY_SETTLE: SignedDuration = SignedDuration::from_secs(30);
@@ -31,7 +31,7 @@ pub(super) fn follow(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan)
         .moves
         .iter()
         .rev()
-        .find(|facts| facts.version == version);
+        .find(|facts| facts.key() == MoveKey::from(version));
     let late = applied.is_none_or(|facts| input.snapshot.now.duration_since(facts.applied) > MAY_SETTLE);
     if gone.len() < fatal(input) || !late {
         plan.wait(what, WaitsFor::Settling { version });

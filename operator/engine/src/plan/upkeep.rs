@@ -6,8 +6,7 @@ use hayloft_api::HostName;
 use jiff::{SignedDuration, Timestamp};
 
 use super::layout::down_holders;
-use super::retire::has_lost_its_data;
-use crate::{ClusterFacts, Input, Member, Plan, Reason, RepairKind, Step, Upkeep};
+use crate::{Input, Member, Plan, Reason, RepairKind, Step, Upkeep};
 
 /// How often every block of a disk is read and checked.
 pub const SCRUB_EVERY: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -27,7 +26,6 @@ const TRY_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// Does what is due, of one host.
 pub(super) fn look_after(input: &Input<'_>, plan: &mut Plan) {
     let Some(cluster) = input.cluster() else { return };
-    replaced_disks(input, cluster, plan);
     let calm = cluster.layout.version > 0
         && cluster.layout.settled
         && cluster.layout.staged.is_empty()
@@ -81,34 +79,6 @@ pub(super) fn look_after(input: &Input<'_>, plan: &mut Plan) {
             },
             Reason::Due { last },
         );
-    }
-}
-
-/// A disk that was replaced is filled again at once.
-fn replaced_disks(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan) {
-    for member in input
-        .members
-        .values()
-        .filter(|member| member.up && member.role.is_some())
-    {
-        let Some((facts, id)) = member.facts.zip(member.id()) else {
-            continue;
-        };
-        let lost = member
-            .report()
-            .is_some_and(|report| has_lost_its_data(&report.data));
-        let known = facts.upkeep.as_ref().is_some_and(|upkeep| !upkeep.busy);
-        let followed = input.unplaced().any(|facts| facts.receivers().contains(&id));
-        if member.has_new_disk() && !lost && known && !followed {
-            plan.step(
-                Step::LaunchRepair {
-                    through: cluster.through.clone(),
-                    nodes: BTreeSet::from([id]),
-                    kind: RepairKind::Blocks,
-                },
-                Reason::NewDisk,
-            );
-        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hayloft_api::{HostName, NodeId};
 use jiff::SignedDuration;
 
-use super::agree;
 use super::layout::{Difference, declared_role, down_holders, names};
+use super::{agree, moves};
 use crate::{ClusterFacts, Input, Member, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
 
 /// How long the first layout waits for declared hosts that are not there, when those that are suffice.
@@ -85,7 +85,7 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
         plan.wait(what, waits_for);
         return;
     }
-    let mut unplaced = input.unplaced();
+    let mut unplaced = input.unplaced().filter(|facts| facts.refilled.is_none());
     if let (Some(earliest), true) = (unplaced.next(), unplaced.count() + 1 >= MOST_UNPLACED) {
         plan.wait(
             what,
@@ -126,10 +126,9 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
             }
             match input.unplaced().next() {
                 Some(earlier) => {
-                    let version = earlier.version;
                     plan.wait(
                         format!("take the role from {}", leaver.name),
-                        WaitsFor::Placed { version },
+                        moves::done(input, earlier),
                     );
                     None
                 }

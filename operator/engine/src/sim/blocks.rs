@@ -54,10 +54,9 @@ impl SimGarage {
             if let Some(node) = self.nodes.get_mut(&id) {
                 if node.up {
                     node.blocks.insert(block);
-                } else {
-                    // It hears of the block when it is back.
-                    node.queue.insert(block, later);
                 }
+                // Whoever hears of a block looks for it later, though it may have it: who is down, when it is back.
+                node.queue.insert(block, later);
             }
         }
         self.live.insert(block);

@@ -79,7 +79,7 @@ fn of_two_moves_only_the_newest_is_compared_for_it_covers_both() {
     world.starts(5);
     let compared = |plan: &Plan| -> Vec<u64> {
         let versions = plan.steps.iter().filter_map(|planned| match planned.step {
-            Step::Compare { version } => Some(version),
+            Step::Compare { of } => Some(of.version),
             _ => None,
         });
         versions.collect()

@@ -68,7 +68,7 @@ fn who_does_not_lead_does_nothing() {
     let mut world = World::converged(3);
     world.snapshot.leadership = Leadership::Unpromised { promised: 1, need: 2 };
     assert_eq!(
-        judge(&world, Step::Compare { version: 1 })[0],
+        judge(&world, Step::Compare { of: 1.into() })[0],
         Objection::NotLeading
     );
 }
@@ -245,9 +245,9 @@ fn no_more_than_three_versions_are_on_their_way() {
 #[test]
 fn queues_of_those_who_give_are_never_cleared() {
     let world = draining();
-    let quicken = |version, names: &[u8]| Step::QuickenReceivers {
+    let quicken = |version: u64, names: &[u8]| Step::QuickenReceivers {
         through: name(1),
-        version,
+        of: version.into(),
         nodes: nodes(names),
     };
     assert_eq!(
@@ -333,7 +333,7 @@ fn small_things_that_only_a_mistake_would_plan() {
     assert_eq!(judge(&world, step), [Objection::StartsUnfit(name(2))]);
     world.document.spec.garage.replication_factor = 2;
     assert_eq!(
-        judge(&world, Step::Compare { version: 1 })[0],
+        judge(&world, Step::Compare { of: 1.into() })[0],
         Objection::WrongFactor(2)
     );
 }

@@ -141,7 +141,7 @@ fn progress_is_told_step_by_step_and_names_garages_delays() {
             }
         }
     };
-    for _ in 0..8 {
+    for _ in 0..9 {
         world.round();
         world.observe();
         tell(&world, &mut told);
@@ -175,7 +175,7 @@ fn every_rule_that_does_not_hold_says_why_and_what_to_do() {
     let mut told = Vec::new();
     let mut world = World::converged(4);
     world.document.spec.hosts[3].state = HostState::Drained;
-    world.converge(4);
+    world.converge(5);
     told.push(wrong(&mut world));
     world.converge(10);
     told.push(wrong(&mut world));

@@ -8,8 +8,8 @@ use hayloft_api::{Bytes, Document, HostName, NodeId};
 use hayloft_engine::sim::SimGarage;
 use hayloft_engine::{
     Access, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Drift, HostFacts, HostPlan, LayoutFacts,
-    Look, MoveFacts, Plan, Reason, Renewal, RepairFacts, RepairKind, ReportFacts, RoleChange, Snapshot,
-    SnapshotKept, Staged, Step, Upkeep, check, plan, progress, validate,
+    Look, MoveFacts, MoveKey, NodeRole, Plan, Reason, Renewal, RepairFacts, RepairKind, ReportFacts,
+    RoleChange, Snapshot, SnapshotKept, Staged, Step, Upkeep, check, plan, progress, validate,
 };
 use jiff::Timestamp;
 
@@ -36,7 +36,7 @@ pub(crate) struct World {
     /// Hosts whose agents are there and follow nothing.
     pub(crate) deaf: BTreeSet<HostName>,
     /// Figures that were told of moves.
-    told: BTreeMap<u64, [u16; 3]>,
+    told: BTreeMap<MoveKey, [u16; 3]>,
 }
 
 pub(crate) fn name(n: u8) -> HostName {
@@ -367,10 +367,54 @@ impl World {
         }
     }
 
+    /// A person's word about a new disk becomes a move when the disk is in use.
+    fn notice_new_disks(&mut self, layout: &LayoutFacts) {
+        let now = self.snapshot.now;
+        let mut filled = Vec::new();
+        for facts in self.snapshot.hosts.values_mut() {
+            let asked = facts.asked.filter(|asked| asked.what == AskedFor::NewDisk);
+            let (Some(_), Some(id)) = (asked, facts.id) else {
+                continue;
+            };
+            let report = facts.report.as_ref();
+            if report.is_some_and(|report| report.data == DataState::Present) {
+                facts.asked = None;
+                filled.extend(layout.roles.get(&id).map(|_| id));
+            }
+        }
+        let map = self
+            .garage
+            .version(layout.version)
+            .map(|version| version.map.clone());
+        for id in filled {
+            let holds = |partition: &u8| {
+                let map = map.as_ref().unwrap();
+                map.holders_of(*partition).contains(&id)
+            };
+            let partitions = (0..=u8::MAX).filter(holds).count() as u64;
+            let open = |facts: &MoveFacts| facts.refilled == Some(id) && facts.placed.is_none();
+            if let Some(facts) = self.snapshot.moves.iter_mut().find(|facts| open(facts)) {
+                facts.applied = now;
+                facts.quickened.clear();
+                facts.repairs.clear();
+                facts.compared = None;
+                continue;
+            }
+            self.snapshot.moves.push(MoveFacts {
+                refilled: Some(id),
+                partitions: Some(partitions),
+                destinations: [(id, partitions)].into(),
+                ..applied(layout.version, now, &layout.roles, &layout.roles)
+            });
+        }
+        self.snapshot.moves.sort_by_key(MoveFacts::key);
+    }
+
     /// What a coordinator writes down of moves.
     fn follow_moves(&mut self) {
         let now = self.snapshot.now;
         let layout = self.garage.layout();
+        self.notice_new_disks(&layout);
         let mut moves = std::mem::take(&mut self.snapshot.moves);
         for facts in &mut moves {
             if facts.settled.is_none() && layout.settled {
@@ -429,7 +473,7 @@ impl World {
         for facts in &self.snapshot.moves {
             let told = progress(&self.snapshot, facts);
             let told = [told.settled, told.placed, told.empty];
-            let before = self.told.insert(facts.version, told).unwrap_or_default();
+            let before = self.told.insert(facts.key(), told).unwrap_or_default();
             assert!(
                 told.iter().zip(before).all(|(now, before)| *now >= before),
                 "{before:?} then {told:?}"
@@ -438,7 +482,7 @@ impl World {
         }
         let told = self.told.clone();
         for facts in &mut self.snapshot.moves {
-            facts.told = told[&facts.version];
+            facts.told = told[&facts.key()];
         }
     }
 
@@ -474,29 +518,13 @@ impl World {
         let sizes =
             |of: &BTreeMap<NodeId, Vec<u8>>| of.iter().map(|(id, all)| (*id, all.len() as u64)).collect();
         self.snapshot.moves.push(MoveFacts {
-            version,
-            applied: self.snapshot.now,
-            settled: None,
-            before: before.roles,
-            after: now.roles.clone(),
             partitions: Some(moved.as_ref().map_or(0, |moved| moved.total() as u64)),
             destinations: moved
                 .as_ref()
                 .map(|moved| sizes(&moved.gained))
                 .unwrap_or_default(),
             sources: moved.as_ref().map(|moved| sizes(&moved.lost)).unwrap_or_default(),
-            bytes: None,
-            arrived: Bytes(0),
-            quickened: BTreeMap::new(),
-            repairs: BTreeMap::new(),
-            tables: BTreeMap::new(),
-            missing_allowed: None,
-            comparing: None,
-            compared: None,
-            held: BTreeMap::new(),
-            placed: None,
-            emptied: BTreeMap::new(),
-            told: [0; 3],
+            ..applied(version, self.snapshot.now, &before.roles, &now.roles)
         });
     }
 
@@ -582,27 +610,22 @@ impl World {
                     .find(|facts| facts.version == *version);
                 moved.unwrap().missing_allowed = Some(now);
             }
-            Step::QuickenReceivers { version, nodes, .. } => {
+            Step::QuickenReceivers { nodes, .. } => {
                 for id in nodes {
                     self.garage.clear_resync(*id);
-                    self.repair(*id);
-                    let moved = self
-                        .snapshot
-                        .moves
-                        .iter_mut()
-                        .find(|facts| facts.version == *version);
-                    moved.unwrap().quickened.insert(*id, now);
+                    let open = |facts: &&mut MoveFacts| {
+                        facts.placed.is_none() && facts.settled.is_some() && facts.receivers().contains(id)
+                    };
+                    for facts in self.snapshot.moves.iter_mut().filter(open) {
+                        facts.quickened.insert(*id, now);
+                    }
                 }
             }
             Step::LaunchRepair { nodes, kind, .. } => {
                 nodes.iter().for_each(|id| self.launch(*id, *kind, reason));
             }
-            Step::Compare { version } => {
-                let moved = self
-                    .snapshot
-                    .moves
-                    .iter_mut()
-                    .find(|facts| facts.version == *version);
+            Step::Compare { of } => {
+                let moved = self.snapshot.moves.iter_mut().find(|facts| facts.key() == *of);
                 moved.unwrap().comparing = Some(now);
             }
             Step::SetResync { nodes, setting, .. } => {
@@ -778,6 +801,38 @@ impl World {
             }
         }
         Vec::from(told).join("\n")
+    }
+}
+
+/// A version as it is when it was just applied.
+fn applied(
+    version: u64,
+    applied: Timestamp,
+    before: &BTreeMap<NodeId, NodeRole>,
+    after: &BTreeMap<NodeId, NodeRole>,
+) -> MoveFacts {
+    MoveFacts {
+        version,
+        refilled: None,
+        applied,
+        settled: None,
+        before: before.clone(),
+        after: after.clone(),
+        partitions: None,
+        destinations: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        bytes: None,
+        arrived: Bytes(0),
+        quickened: BTreeMap::new(),
+        repairs: BTreeMap::new(),
+        tables: BTreeMap::new(),
+        missing_allowed: None,
+        comparing: None,
+        compared: None,
+        held: BTreeMap::new(),
+        placed: None,
+        emptied: BTreeMap::new(),
+        told: [0; 3],
     }
 }
 
