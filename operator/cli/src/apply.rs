@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::confirm::{self, Answer};
 use crate::context::Context;
+use crate::control::Older;
 use crate::control::client::Control;
 use crate::host::wait::{self, Goal};
 use crate::{OutputFormat, document_file, outcome};
@@ -27,6 +29,9 @@ pub(crate) struct ApplyArgs {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
+    /// Follow it also when it was in force before and was replaced by another
+    #[arg(long, conflicts_with = "dry_run")]
+    older: bool,
     /// Return when all is as the document declares and data lies where it shall, and show how it goes until then
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
@@ -49,17 +54,48 @@ pub(crate) struct PlanArgs {
     output: OutputFormat,
 }
 
+/// An older document waits for a person's word.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "an older document came back, and the newer one stays in force; `hayloft apply -f {} --older` says that it is meant",
+    file.display()
+)]
+struct HeldBack {
+    file: PathBuf,
+}
+
 /// Applies a document, or with `--dry-run` shows what that would do.
 pub(crate) async fn apply(args: ApplyArgs, context: &Context) -> anyhow::Result<()> {
     let document = document_file::read(&args.file)?.to_yaml()?;
     let control = Control::find(context, args.dir)?;
-    let outcome = if args.dry_run {
-        control.plan(document).await?
-    } else {
-        control.apply(document).await?
+    if args.dry_run {
+        let outcome = control.plan(document).await?;
+        outcome::show(context, &outcome);
+        return Ok(());
+    }
+    let older = match (args.older, confirm::can_ask(context)) {
+        (true, _) => Older::Follow,
+        (false, true) => Older::Ask,
+        (false, false) => Older::Hold,
     };
+    let outcome = control.apply(document.clone(), older).await?;
     let asked_at = (context.clock)();
     outcome::show(context, &outcome);
+    match (outcome.replaced, older) {
+        (None, _) => {}
+        (Some(_), Older::Ask) => {
+            let question = "Shall the older document be followed again?";
+            confirm::ask(context, question, Answer::Yes, "--older").await?;
+            let outcome = control.apply(document, Older::Follow).await?;
+            outcome::tell_end(context, &outcome);
+        }
+        (Some(_), Older::Hold | Older::Follow) => {
+            return Err(HeldBack {
+                file: args.file.clone(),
+            }
+            .into());
+        }
+    }
     if args.wait {
         wait::until(context, &control, &Goal::Converged, asked_at).await?;
     }

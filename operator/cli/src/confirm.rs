@@ -41,6 +41,11 @@ impl Answer<'_> {
     }
 }
 
+/// Whether somebody is there to be asked.
+pub(crate) fn can_ask(context: &Context) -> bool {
+    context.terminal.stdin && context.terminal.stderr
+}
+
 /// Asks on the terminal. `flag` is what says the same beforehand.
 ///
 /// # Errors
@@ -51,7 +56,7 @@ pub(crate) async fn ask(
     wanted: Answer<'_>,
     flag: &str,
 ) -> Result<(), NotConfirmed> {
-    if !(context.terminal.stdin && context.terminal.stderr) {
+    if !can_ask(context) {
         return Err(NotConfirmed::NobodyThere {
             flag: flag.to_owned(),
         });

@@ -1,5 +1,7 @@
 //! What a request would do or did, as a person reads it.
 
+use jiff::Timestamp;
+
 use crate::context::Context;
 use crate::control::Outcome;
 use crate::preview;
@@ -10,6 +12,14 @@ pub(crate) fn show(context: &Context, outcome: &Outcome) {
         context.note(notice);
     }
     context.say(&render(outcome));
+}
+
+/// That a document is one that was replaced before.
+pub(crate) fn older(replaced: Timestamp) -> String {
+    format!(
+        "This document was in force before, and was replaced at {}.",
+        replaced.strftime("%Y-%m-%d %H:%M:%SZ")
+    )
 }
 
 /// Tells that it is done, where what it does was shown before.
@@ -27,9 +37,16 @@ fn render(outcome: &Outcome) -> String {
         consequences,
         preview,
         unseen,
+        replaced,
         applied: _,
     } = outcome;
     let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    if let Some(replaced) = replaced {
+        lines.push(format!(
+            "! {} Only `hayloft apply --older` follows it again.",
+            older(*replaced)
+        ));
+    }
     lines.extend(consequences.iter().map(|sentence| format!("! {sentence}")));
     for (title, what) in [("To be done now:", steps), ("To be done later:", waiting)] {
         if !what.is_empty() {
@@ -74,6 +91,20 @@ mod tests {
             }],
             steps: vec!["change the layout: host-4 leaves".into()],
             waiting: vec!["stop host-4: waits for its blocks to lie elsewhere".into()],
+            ..Outcome::default()
+        };
+        insta::assert_snapshot!(render(&outcome));
+    }
+
+    #[test]
+    fn an_older_document_is_shown_as_one() {
+        let outcome = Outcome {
+            changes: vec![Change {
+                path: "spec.hosts[host-4].state".into(),
+                from: Some("drained".into()),
+                to: None,
+            }],
+            replaced: Some("2026-03-04T05:06:07Z".parse().unwrap()),
             ..Outcome::default()
         };
         insta::assert_snapshot!(render(&outcome));

@@ -239,6 +239,13 @@ impl Loop {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         observe::hear(&mut self.memory, links, document, &self.store, now).await?;
+        let held_back = self.store.held_back().await?;
+        if let Some(replaced) = held_back.filter(|_| self.memory.held_back != held_back) {
+            let text =
+                format!("a document came back that was replaced at {replaced}; it waits for a person's word");
+            self.memory.events.tell(now, EventKind::Coordinator, text);
+        }
+        self.memory.held_back = held_back;
         let candidacy = self.candidacy();
         let standing = self.leadership.standing();
         if standing.others(&candidacy) > 0 {

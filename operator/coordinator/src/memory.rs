@@ -45,6 +45,8 @@ pub(crate) struct Memory {
     pub(crate) barred: BTreeMap<NodeId, HostName>,
     pub(crate) rates: BTreeMap<HostName, Rate>,
     pub(crate) may_lack: BTreeSet<HostName>,
+    /// When the document that is held back was replaced, if one is.
+    pub(crate) held_back: Option<Timestamp>,
     pub(crate) moves: Moves,
     pub(crate) details: Details,
     pub(crate) flows: Flows,
@@ -102,6 +104,7 @@ impl Memory {
             details: Details::default(),
             flows: Flows::default(),
             events: Events::new(store.events().await?),
+            held_back: None,
             rotation: store.json_fact::<Option<Rotation>>("rotation").await?.flatten(),
             outage: None,
             last_outage: store.json_fact::<Option<Measured>>("outage").await?.flatten(),

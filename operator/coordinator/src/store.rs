@@ -1,5 +1,6 @@
 //! What the coordinator must not forget: one SQLite file of mode 0600.
 
+mod documents;
 mod lock;
 mod records;
 mod registry;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use hayloft_api::{Document, rules};
+use hayloft_api::rules;
 use hayloft_engine::Staged;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -190,35 +191,6 @@ impl Store {
         Ok(())
     }
 
-    /// The document in force, if one was ever applied.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn document(&self) -> Result<Option<Document>, StoreError> {
-        let Some(text) = self.fact("document").await? else {
-            return Ok(None);
-        };
-        match Document::from_yaml(&text) {
-            Ok(document) => Ok(Some(document)),
-            Err(_) => Err(StoreError::Damaged {
-                what: "the document".to_owned(),
-            }),
-        }
-    }
-
-    /// Puts a document in force, if nothing that is immutable changes. Whoever runs the coordinator then gives it to
-    /// the coordinator too.
-    ///
-    /// # Errors
-    /// [`StoreError::Immutable`], or when it cannot be written.
-    pub async fn apply(&self, document: &Document) -> Result<(), StoreError> {
-        if let Some(old) = self.document().await? {
-            rules::check_change(&old, document).map_err(StoreError::Immutable)?;
-        }
-        let text = document.to_yaml().map_err(StoreError::Document)?;
-        self.put_fact("document", &text).await
-    }
-
     /// Takes a new epoch: one above the last, and above `heard`.
     pub(crate) async fn take_epoch(&self, heard: u64) -> Result<u64, StoreError> {
         let last = self.json_fact::<u64>("epoch").await?.unwrap_or(0);
@@ -285,13 +257,25 @@ impl Store {
     }
 
     pub(crate) async fn put_fact(&self, name: &'static str, value: &str) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-            .bind(name)
-            .bind(value)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
-            .map_err(|source| StoreError::Query { doing: "keep a fact", source })
+        self.put_facts(&[(name, value.to_owned())]).await
+    }
+
+    /// Keeps all of them, or none.
+    async fn put_facts(&self, facts: &[(&'static str, String)]) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Query {
+            doing: "keep a fact",
+            source,
+        };
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for (name, value) in facts {
+            sqlx::query("INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+                .bind(*name)
+                .bind(value)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
     }
 }
 

@@ -97,7 +97,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         plan.wait("do anything", waits_for);
         return plan;
     }
-    if input.snapshot.stale_document {
+    if input.snapshot.stale_document.is_some() {
         plan.wait("follow the document that came back", WaitsFor::Confirmation);
     }
     desired::tell_hosts(input, &mut plan);

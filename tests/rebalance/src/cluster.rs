@@ -212,7 +212,7 @@ impl Cluster {
         change(&mut document);
         hayloft_api::rules::check(&document)?;
         let store = self.open_store().await?;
-        store.apply(&document).await?;
+        store.apply(&document, clock()).await?;
         store.close().await;
         self.document.send_replace(document);
         Ok(())

@@ -50,7 +50,7 @@ impl Seat {
         let started = runtime.spawn(async move {
             let store = Store::open(&store, rand::random()).await?;
             let current = followed.borrow().clone();
-            store.apply(&current).await?;
+            store.apply(&current, clock()).await?;
             let coordinator = Coordinator::start(CoordinatorConfig {
                 store: store.clone(),
                 links: heard,

@@ -7,7 +7,7 @@ use hayloft_api::status::Status;
 use reqwest::{Client, Method, Response};
 use serde::de::DeserializeOwned;
 
-use super::{HostRequest, Outcome, Refusal};
+use super::{HostRequest, Older, Outcome, Refusal};
 use crate::context::Context;
 use crate::up::{Folder, control_socket};
 
@@ -87,9 +87,14 @@ impl Control {
         self.ask(Method::POST, "plan", document).await
     }
 
-    /// Applies a document.
-    pub(crate) async fn apply(&self, document: String) -> Result<Outcome, ControlError> {
-        self.ask(Method::POST, "apply", document).await
+    /// Applies a document; `older` says what becomes of it when it is an older one.
+    pub(crate) async fn apply(&self, document: String, older: Older) -> Result<Outcome, ControlError> {
+        let what = match older {
+            Older::Hold => "apply",
+            Older::Ask => "apply?older=ask",
+            Older::Follow => "apply?older=follow",
+        };
+        self.ask(Method::POST, what, document).await
     }
 
     /// Does something with hosts, or says what that would do.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use hayloft_api::HostName;
 use hayloft_api::status::Preview;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
@@ -32,8 +33,24 @@ pub(crate) struct Outcome {
     /// Why what it would move cannot be said now.
     #[serde(default)]
     pub(crate) unseen: Option<String>,
+    /// When the document was replaced by another, if it is an older one that needs a person's word.
+    #[serde(default)]
+    pub(crate) replaced: Option<Timestamp>,
     /// Whether it is followed now.
     pub(crate) applied: bool,
+}
+
+/// What becomes of a document that was in force before and was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Older {
+    /// It waits, and the status says so.
+    #[default]
+    Hold,
+    /// Nothing: whoever brings it is asked first.
+    Ask,
+    /// It is followed: a person said that it is meant.
+    Follow,
 }
 
 impl Outcome {

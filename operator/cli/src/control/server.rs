@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::{HostAction, HostRequest, Outcome, Refusal};
+use super::{HostAction, HostRequest, Older, Outcome, Refusal};
 use crate::up::metrics::{self, Render};
 
 /// A longer document is none.
@@ -24,8 +24,8 @@ const LONGEST_DOCUMENT: usize = 4 * 1024 * 1024;
 
 /// What somebody wants to be done.
 pub(crate) enum Wanted {
-    /// This document shall be followed.
-    Document(Box<Document>),
+    /// This document shall be followed; what becomes of it when it is an older one.
+    Document(Box<Document>, Older),
     /// Something with hosts.
     Host(HostAction),
 }
@@ -126,14 +126,25 @@ async fn show_metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn plan(State(shared): State<Shared>, body: String) -> Response {
-    ask(shared, &body, true).await
+    ask(shared, &body, None).await
 }
 
-async fn apply(State(shared): State<Shared>, body: String) -> Response {
-    ask(shared, &body, false).await
+#[derive(serde::Deserialize)]
+struct ApplyQuery {
+    #[serde(default)]
+    older: Older,
 }
 
-async fn ask(shared: Shared, body: &str, dry_run: bool) -> Response {
+async fn apply(
+    State(shared): State<Shared>,
+    Query(ApplyQuery { older }): Query<ApplyQuery>,
+    body: String,
+) -> Response {
+    ask(shared, &body, Some(older)).await
+}
+
+/// With `older` the document is applied, else only looked at.
+async fn ask(shared: Shared, body: &str, older: Option<Older>) -> Response {
     let document = match Document::from_yaml(body) {
         Ok(document) => document,
         Err(error) => {
@@ -143,7 +154,8 @@ async fn ask(shared: Shared, body: &str, dry_run: bool) -> Response {
             );
         }
     };
-    hand_on(shared, Wanted::Document(Box::new(document)), dry_run).await
+    let wanted = Wanted::Document(Box::new(document), older.unwrap_or_default());
+    hand_on(shared, wanted, older.is_none()).await
 }
 
 async fn host(State(shared): State<Shared>, body: String) -> Response {

@@ -11,7 +11,7 @@ use super::run::Running;
 use super::source::Source;
 use super::{edit, given_up};
 use crate::context::Context;
-use crate::control::{HostAction, Outcome};
+use crate::control::{HostAction, Older, Outcome};
 
 /// Why a host is left as it is.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,8 @@ impl Running {
             }
         };
         let said = format!("Asked to {action}");
-        self.consider(edited, (Source::BuiltIn, &said), dry_run, context)
+        // Whoever names the host means it, also where that leads back.
+        self.consider(edited, (Source::BuiltIn, &said), Older::Follow, dry_run, context)
             .await
     }
 

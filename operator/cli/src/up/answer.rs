@@ -11,8 +11,8 @@ use super::run::Running;
 use super::source::Source;
 use crate::changes;
 use crate::context::Context;
-use crate::control::Outcome;
 use crate::control::server::{Request, Wanted};
+use crate::control::{Older, Outcome};
 use crate::words;
 
 /// The coordinator may be at a step that hangs; what it would say is then left out.
@@ -27,9 +27,9 @@ impl Running {
             answer,
         } = request;
         let outcome = match wanted {
-            Wanted::Document(document) => {
+            Wanted::Document(document, older) => {
                 let said = "A document was applied";
-                self.consider(*document, (Source::Person, said), dry_run, context)
+                self.consider(*document, (Source::Person, said), older, dry_run, context)
                     .await
             }
             Wanted::Host(action) => self.about_hosts(action, dry_run, context).await,
@@ -45,6 +45,7 @@ impl Running {
         &mut self,
         new: Document,
         (source, said): (Source, &str),
+        older: Older,
         dry_run: bool,
         context: &Context,
     ) -> anyhow::Result<Outcome> {
@@ -65,13 +66,26 @@ impl Running {
         } else {
             self.look_ahead(&new).await
         };
-        if !dry_run {
-            // Also when nothing changes: whoever applies a document keeps it from then on.
+        let now = (context.clock)();
+        let replaced = match older {
+            Older::Follow => None,
+            Older::Hold | Older::Ask => self.store.replaced_at(&new, now).await?,
+        };
+        let follow = !dry_run && replaced.is_none();
+        if follow {
+            // Also when nothing changes: whoever applies a document keeps it from then on, and no older one waits.
             source.note(&self.folder)?;
+            self.store.apply(&new, now).await?;
         }
-        let applied = !dry_run && !changes.is_empty();
+        if let Some(replaced) = replaced.filter(|_| !dry_run && older == Older::Hold) {
+            self.store.hold_back(replaced).await?;
+        }
+        if !dry_run {
+            // The coordinator looks whether one waits.
+            self.document.send_modify(|_| ());
+        }
+        let applied = follow && !changes.is_empty();
         if applied {
-            self.store.apply(&new).await?;
             document::copy(&new, &self.folder)?;
             self.document.send_replace(new);
             // Hosts that are new get their agents at once; what fails is told and tried again.
@@ -87,6 +101,7 @@ impl Running {
             notices,
             preview,
             unseen,
+            replaced,
             applied,
             ..Outcome::default()
         })

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use hayloft_api::document::Role;
 use hayloft_api::rules;
 use hayloft_api::{Bytes, Document, DocumentError, HostName, NameError};
+use jiff::Timestamp;
 
 use super::folder::Folder;
 use super::source::Source;
-use crate::document_file;
+use crate::{document_file, outcome};
 
 /// Why there is no document to follow.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,18 @@ pub(crate) struct Chosen {
     pub(crate) notices: Vec<String>,
     /// Who wrote it, if that is news.
     pub(crate) source: Option<Source>,
+}
+
+impl Chosen {
+    /// Goes on with the one that is kept: this one was replaced by another once, and waits for a person's word.
+    pub(super) fn hold_back(&mut self, kept: Document, replaced: Timestamp) {
+        self.notices = vec![format!(
+            "{} The newer one stays in force. If the older one is meant, apply it with --older once this runs.",
+            outcome::older(replaced)
+        )];
+        self.document = kept;
+        self.source = None;
+    }
 }
 
 /// What was asked for on the command line.

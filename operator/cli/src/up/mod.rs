@@ -122,11 +122,16 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         .document()
         .await
         .context("the cluster's own store cannot be used")?;
-    let chosen = document::choose(asked, kept, &folder, space)?;
+    let mut chosen = document::choose(asked, kept.clone(), &folder, space)?;
+    let now = (context.clock)();
+    if let (Some(replaced), Some(kept)) = (store.replaced_at(&chosen.document, now).await?, kept) {
+        store.hold_back(replaced).await?;
+        chosen.hold_back(kept, replaced);
+    }
     if let Some(source) = chosen.source {
         source.note(&folder)?;
+        store.apply(&chosen.document, now).await?;
     }
-    store.apply(&chosen.document).await?;
     document::copy(&chosen.document, &folder)?;
     for notice in &chosen.notices {
         context.note(notice);

@@ -8,5 +8,6 @@
 mod hosts;
 mod life;
 mod monitoring;
+mod older;
 mod preflight;
 mod support;

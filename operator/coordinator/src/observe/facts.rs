@@ -65,6 +65,7 @@ pub(crate) fn snapshot(
         clients_idle: memory.details.idle.unwrap_or(false),
         minute_of_day,
         started: memory.started,
+        stale_document: memory.held_back,
         ..Snapshot::empty(now)
     }
 }

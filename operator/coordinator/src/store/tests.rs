@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
-use hayloft_api::{Bytes, NodeId};
+use hayloft_api::{Bytes, Document, NodeId};
+use jiff::Timestamp;
 
 use super::*;
 
@@ -54,11 +55,12 @@ async fn a_document_is_kept_and_its_immutable_fields_stay() {
     let store = open(dir.path(), 1).await;
     assert_eq!(store.document().await.unwrap(), None);
     let three = Document::laptop(3, Bytes::gib(10)).unwrap();
-    store.apply(&three).await.unwrap();
+    store.apply(&three, Timestamp::UNIX_EPOCH).await.unwrap();
     let four = Document::laptop(4, Bytes::gib(10)).unwrap();
-    store.apply(&four).await.unwrap();
+    store.apply(&four, Timestamp::UNIX_EPOCH).await.unwrap();
     let one = Document::laptop(1, Bytes::gib(10)).unwrap();
-    assert!(matches!(store.apply(&one).await, Err(StoreError::Immutable(_))));
+    let refused = store.apply(&one, Timestamp::UNIX_EPOCH).await;
+    assert!(matches!(refused, Err(StoreError::Immutable(_))));
     assert_eq!(store.document().await.unwrap(), Some(four));
 }
 

@@ -122,7 +122,8 @@ impl Home {
         let store = Store::open(&self.dir.join("store.sqlite"), [self.starts; 32])
             .await
             .unwrap();
-        store.apply(&self.document.borrow()).await.unwrap();
+        let document = self.document.borrow().clone();
+        store.apply(&document, self.clock()()).await.unwrap();
         let config = CoordinatorConfig {
             store,
             links: self.links.subscribe(),

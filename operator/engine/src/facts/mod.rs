@@ -53,8 +53,8 @@ pub struct Snapshot {
     pub rate: Option<Rate>,
     /// Whether clients have asked for next to nothing lately, by Garage's own request counters.
     pub clients_idle: bool,
-    /// An older document that came back and waits for a person's confirmation.
-    pub stale_document: bool,
+    /// An older document came back and waits for a person's word; the time at which it was replaced.
+    pub stale_document: Option<Timestamp>,
 }
 
 impl Snapshot {
@@ -76,7 +76,7 @@ impl Snapshot {
             secrets: SecretsFacts::default(),
             rate: None,
             clients_idle: false,
-            stale_document: false,
+            stale_document: None,
         }
     }
 }

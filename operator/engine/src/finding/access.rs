@@ -47,9 +47,12 @@ pub(super) fn access_sound(facts: Facts<'_>) -> Finding {
 
 pub(super) fn document_current(facts: Facts<'_>) -> Finding {
     let kind = ConditionType::DocumentCurrent;
-    if facts.snapshot.stale_document {
-        let text = "a document came back that is older than one that was in force; the newer one stays in force. Apply the \
-                    older one again to confirm that it is meant";
+    if let Some(replaced) = facts.snapshot.stale_document {
+        let text = format!(
+            "a document came back that was replaced at {}; the newer one stays in force. If it is meant: \
+             `hayloft apply -f FILE --older`; if not, apply the newer one again, where the older one came from",
+            replaced.strftime("%Y-%m-%d %H:%M:%SZ")
+        );
         return Finding::bad(kind, Reason::OlderDocument, text);
     }
     Finding::good(kind, "the newest document is in force")

@@ -97,6 +97,6 @@ fn a_second_coordinator_does_nothing() {
 #[test]
 fn an_older_document_that_came_back_waits_for_a_person() {
     let mut world = World::converged(3);
-    world.snapshot.stale_document = true;
+    world.snapshot.stale_document = Some(world.snapshot.now);
     assert_snapshot!(world.look());
 }
