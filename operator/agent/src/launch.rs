@@ -288,6 +288,7 @@ mod tests {
                 admin_token: Secret::new("hush-admin"),
                 s3_region: "garage".into(),
                 zone: "zone-1".parse().unwrap(),
+                rpc_public: None,
                 bootstrap_peers: vec![],
             }),
             gateway: Some(GatewayDesired {
@@ -303,6 +304,7 @@ mod tests {
                 token_secret: Secret::new("hush-token"),
                 cluster_key: Secret::new("hush-key"),
                 memory: Bytes(256 << 20),
+                disk: None,
                 caches: vec![],
             }),
             forget: None,

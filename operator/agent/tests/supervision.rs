@@ -309,6 +309,7 @@ fn desired(n: u64) -> HostDesired {
             admin_token: Secret::new("00"),
             s3_region: "garage".into(),
             zone: "z".parse().unwrap(),
+            rpc_public: None,
             bootstrap_peers: vec![],
         }),
         gateway: None,

@@ -85,6 +85,9 @@ pub struct GarageDesired {
     pub s3_region: String,
     /// The zone the host is in.
     pub zone: ZoneName,
+    /// `host:port` at which members reach its RPC, where the document knows that and the agent does not.
+    #[serde(default)]
+    pub rpc_public: Option<String>,
     /// All other members known, by address. A change needs no restart: see [`GarageDesired::needs_restart`].
     pub bootstrap_peers: Vec<Peer>,
 }
@@ -100,6 +103,7 @@ impl GarageDesired {
             admin_token,
             s3_region,
             zone: _,
+            rpc_public,
             bootstrap_peers: _,
         } = self;
         *replication_factor != running.replication_factor
@@ -107,6 +111,7 @@ impl GarageDesired {
             || *rpc_secret != running.rpc_secret
             || *admin_token != running.admin_token
             || *s3_region != running.s3_region
+            || *rpc_public != running.rpc_public
     }
 }
 
@@ -145,6 +150,9 @@ pub struct GatewayDesired {
     pub cluster_key: Secret,
     /// Bytes of frames to keep in memory.
     pub memory: Bytes,
+    /// Bytes of frames to keep on its disk; `None`: no such cache.
+    #[serde(default)]
+    pub disk: Option<Bytes>,
     /// The caches that the document declares.
     pub caches: Vec<CacheSpec>,
 }

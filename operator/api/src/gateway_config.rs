@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::Span;
 use crate::agent::GatewayDesired;
 use crate::document::CacheSpec;
+use crate::{Bytes, Span};
 
 /// Where a gateway's files lie on its host. All absolute; the three files are of mode 0600 and hold one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ struct File<'a> {
     key_file: &'a PathBuf,
     s3: S3<'a>,
     tokens: Tokens<'a>,
-    cache: Memory,
+    cache: Frames,
     caches: Vec<Cache<'a>>,
 }
 
@@ -51,10 +51,12 @@ struct Tokens<'a> {
     hs256_secret_file: &'a PathBuf,
 }
 
+/// Plain bytes, so that nobody needs to agree on suffixes.
 #[derive(Serialize)]
-struct Memory {
-    /// Plain bytes, so that nobody needs to agree on suffixes.
+struct Frames {
     memory: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -103,6 +105,7 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
         token_secret: _,
         cluster_key: _,
         memory,
+        disk,
         caches,
     } = desired;
     let GatewayPaths {
@@ -126,7 +129,10 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
         tokens: Tokens {
             hs256_secret_file: token_secret_file,
         },
-        cache: Memory { memory: memory.0 },
+        cache: Frames {
+            memory: memory.0,
+            disk: disk.map(|Bytes(disk)| disk),
+        },
         caches: caches.iter().map(Cache::of).collect(),
     })?;
     Ok(format!(
@@ -138,7 +144,7 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
 mod tests {
     use super::*;
     use crate::agent::S3Desired;
-    use crate::{Bytes, Document, Secret};
+    use crate::{Document, Secret};
 
     #[test]
     fn the_gateways_file_names_the_files_of_its_secrets() {
@@ -157,6 +163,7 @@ mod tests {
             token_secret: Secret::new("token-secret-text"),
             cluster_key: Secret::new("cluster-key-text"),
             memory: Bytes(256 << 20),
+            disk: Some(Bytes::gib(20)),
             caches,
         };
         let paths = GatewayPaths {

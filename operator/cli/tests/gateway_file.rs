@@ -45,6 +45,7 @@ fn load(document: &Document, dir: &Path) -> Config {
         token_secret: Secret::new("c2VjcmV0"),
         cluster_key: Secret::new("hlk1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
         memory: document.spec.gateway.cache.memory,
+        disk: document.spec.gateway.cache.disk,
         caches: document.spec.caches.clone(),
     };
     let paths = GatewayPaths {
@@ -74,6 +75,11 @@ fn meets(text: &str, dir: &Path) -> bool {
     let config = load(&document, dir);
     let spec = &document.spec;
     assert_eq!(config.memory.0, spec.gateway.cache.memory.0, "{text}");
+    assert_eq!(
+        config.upkeep.disk,
+        spec.gateway.cache.disk.map_or(0, |disk| disk.0),
+        "{text}"
+    );
     assert_eq!(config.public_url.is_some(), spec.gateway.public_url.is_some());
     assert_eq!(config.caches.len(), spec.caches.len());
     for (read, declared) in config.caches.iter().zip(&spec.caches) {
@@ -133,6 +139,15 @@ fn amounts_of_memory() {
         ],
         &["16384Pi", "18446744073709551616", "-1", "lots", "''"],
         |memory| document(&format!("cache: {{ memory: {memory} }}"), ""),
+    );
+}
+
+#[test]
+fn amounts_of_disk() {
+    edges(
+        &["0", "64Mi", "1.5Gi", "3P"],
+        &["16384Pi", "-1", "lots"],
+        |disk| document(&format!("cache: {{ disk: {disk} }}"), ""),
     );
 }
 

@@ -25,7 +25,7 @@ pub struct GaragePaths {
 pub struct GarageAddresses {
     /// `address:port` to bind for RPC.
     pub rpc_bind: String,
-    /// `host:port` at which other members reach it.
+    /// `host:port` at which other members reach it, as far as the host itself knows; [`GarageDesired::rpc_public`] knows better.
     pub rpc_public: String,
     /// `address:port` to bind for S3.
     pub s3_bind: String,
@@ -60,6 +60,7 @@ pub fn garage_toml(
         admin_token: _,
         s3_region,
         zone: _,
+        rpc_public: declared,
         bootstrap_peers,
     } = desired;
     let GaragePaths {
@@ -122,7 +123,7 @@ metrics_require_token = {guarded}
         snapshots = quote_path(snapshots_dir)?,
         data = quote_path(data_dir)?,
         rpc_bind = quote(rpc_bind),
-        rpc_public = quote(rpc_public),
+        rpc_public = quote(declared.as_ref().unwrap_or(rpc_public)),
         rpc_secret_file = quote_path(rpc_secret_file)?,
         s3_bind = quote(s3_bind),
         region = quote(s3_region),
@@ -168,6 +169,7 @@ mod tests {
             admin_token: Secret::new("admin-token-text"),
             s3_region: "garage".into(),
             zone: "paris".parse().unwrap(),
+            rpc_public: None,
             bootstrap_peers: vec![
                 Peer {
                     id: NodeId::from_public_key([0xab; 32]),
@@ -213,6 +215,7 @@ mod tests {
         let desired = GarageDesired {
             fsync: false,
             replication_factor: 1,
+            rpc_public: Some("paris-1.example.org:3901".into()),
             bootstrap_peers: vec![],
             ..desired()
         };

@@ -63,6 +63,7 @@ impl Bare {
                 admin_token: token.clone(),
                 s3_region: REGION.to_owned(),
                 zone: host.name().as_str().parse()?,
+                rpc_public: None,
                 bootstrap_peers: peers
                     .iter()
                     .filter(|peer| peer.id != host.id())

@@ -73,6 +73,7 @@ pub(crate) fn running(epoch: u64, n: u64) -> HostDesired {
             admin_token: Secret::new(TOKEN),
             s3_region: "garage".into(),
             zone: "z".parse().unwrap(),
+            rpc_public: None,
             bootstrap_peers: vec![],
         }),
         ..HostDesired::nothing(generation(epoch, n), name())

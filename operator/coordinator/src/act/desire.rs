@@ -51,6 +51,7 @@ impl Actor<'_> {
 }
 
 /// A host's desired state: the plan, with the secrets that it needs and no others.
+            rpc_public,
 fn desired(
     host: &HostName,
     plan: &HostPlan,
@@ -60,6 +61,7 @@ fn desired(
     let HostPlan {
         garage,
         gateway,
+            rpc_public: rpc_public.clone(),
         forget,
         erase_blocks,
         accept_empty_data,
@@ -69,6 +71,7 @@ fn desired(
             replication_factor,
             fsync,
             zone,
+            disk,
             peers,
         } = garage;
         GarageDesired {
@@ -84,6 +87,7 @@ fn desired(
     let gateway = gateway.as_ref().map(|gateway| {
         let GatewayPlan {
             listen,
+            disk: *disk,
             public_url,
             endpoints,
             memory,

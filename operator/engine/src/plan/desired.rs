@@ -152,11 +152,16 @@ fn garage(input: &Input<'_>, member: &Member<'_>, peers: &[(&HostName, Peer)]) -
     };
     let others = peers.iter().filter(|(name, _)| *name != member.name);
     let peers = others.map(|(_, peer)| peer.clone()).collect();
+    let rpc_public = member.report().and_then(|report| {
+        let reached_at = member.reached_at(&report.rpc_addr);
+        (reached_at != report.rpc_addr).then_some(reached_at)
+    });
     let garage = &input.document.spec.garage;
     Some(GaragePlan {
         replication_factor: garage.replication_factor,
         fsync: garage.fsync,
         zone,
+        rpc_public,
         peers,
     })
 }
@@ -214,6 +219,7 @@ fn gateway(input: &Input<'_>, member: &Member<'_>) -> Result<Option<GatewayPlan>
         public_url: spec.gateway.public_url.clone(),
         endpoints,
         memory: spec.gateway.cache.memory,
+        disk: spec.gateway.cache.disk,
         caches: spec.caches.clone(),
     }))
 }
