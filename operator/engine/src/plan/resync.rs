@@ -5,7 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use hayloft_api::NodeId;
 
 use crate::resync::{Pace, resync_setting};
-use crate::{Input, Plan, Reason, ResyncFacts, Step};
+use crate::{Input, Member, Plan, Reason, ResyncFacts, Step};
+
+/// Whether a host's Garage is told to stop, now or before: it still runs for a moment.
+fn is_to_stop(member: &Member<'_>, plan: &Plan) -> bool {
+    let now = plan.steps.iter().rev().find_map(|planned| match &planned.step {
+        Step::Desire { host, plan } if host == member.name => Some(plan),
+        _ => None,
+    });
+    let told = member.facts.and_then(|facts| facts.told.as_ref());
+    now.or(told).is_some_and(|told| told.garage.is_none())
+}
 
 /// Sets the resync of every member, where it is not as it should be.
 pub(super) fn set(input: &Input<'_>, plan: &mut Plan) {
@@ -20,7 +30,7 @@ pub(super) fn set(input: &Input<'_>, plan: &mut Plan) {
         };
         let Some(last) = facts
             .resync
-            .filter(|_| cluster.is_up(id) && member.keeps_garage())
+            .filter(|_| cluster.is_up(id) && member.keeps_garage() && !is_to_stop(member, plan))
         else {
             continue;
         };

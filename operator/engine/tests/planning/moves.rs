@@ -146,3 +146,28 @@ fn blocks_move_fast_while_clients_are_idle() {
     };
     assert!(calm(&world), "{}", world.plan());
 }
+
+#[test]
+fn a_host_that_retires_is_not_told_how_fast_to_move_blocks_any_more() {
+    let mut world = World::converged(4);
+    world.kept = true;
+    world.snapshot.clients_idle = true;
+    world.converge(2);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    let node = world.node(4);
+    let mut goes = false;
+    for _ in 0..900 {
+        let plan = world.round();
+        goes |= plan
+            .steps
+            .iter()
+            .any(|planned| matches!(&planned.step, Step::Desire { plan, .. } if plan.forget == Some(node)));
+        for planned in &plan.steps {
+            if let Step::SetResync { nodes, .. } = &planned.step {
+                let of = world.node(4);
+                assert!(!goes || !(nodes.contains(&node) || nodes.contains(&of)), "{plan}");
+            }
+        }
+    }
+    assert_eq!(world.retired, [(name(4), 0)]);
+}
