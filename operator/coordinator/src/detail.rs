@@ -1,6 +1,8 @@
 //! What is asked about single nodes, and less often than the rest: queues, resync settings, repairs, request counters.
 //! Every question has its own bound, so that a node that hangs holds up only what is about it.
 
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use hayloft_engine::{RepairFacts, ResyncFacts};
 use hayloft_garage::admin::{AdminError, Client, Repair, Requests, Variable, Whom, Worker, WorkerState};
 use jiff::{SignedDuration, Timestamp};
 
+use self::tables::Resting;
 use crate::moves::Moves;
 
 /// One question about a node may take so long.
@@ -44,6 +47,8 @@ pub(crate) struct Details {
     pub(crate) scrubbing: BTreeSet<NodeId>,
     /// Whether clients asked for next to nothing lately; `None`: not known yet.
     pub(crate) idle: Option<bool>,
+    /// Who compares tables for a move, and rests.
+    resting: Resting,
     queues_at: Option<Timestamp>,
     settings_at: Option<Timestamp>,
     scrubs_at: Option<Timestamp>,
@@ -79,6 +84,7 @@ impl Details {
         client: &Client,
         up: &BTreeSet<NodeId>,
         moves: &mut Moves,
+        started: &BTreeMap<NodeId, Timestamp>,
         now: Timestamp,
     ) {
         let every = if moves.is_moving() { MOVING } else { CALM };
@@ -96,6 +102,7 @@ impl Details {
             self.ask_scrubs(client, up).await;
         }
         self.follow_repairs(client, moves, now).await;
+        self.resting.follow(client, moves, started, now).await;
         self.follow_upkeep(client).await;
     }
 

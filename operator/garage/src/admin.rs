@@ -23,7 +23,7 @@ pub use layout::{
 pub use metrics::Requests;
 pub use nodes::{
     Answers, Backlink, BlockError, BlockInfo, BlockStatistics, BlockUse, NodeStatistics, Repair, Scrub,
-    TableStatistics, Variable, Whom, Worker, WorkerState,
+    TABLE_SYNCS, TableStatistics, Variable, Whom, Worker, WorkerState,
 };
 pub use s3::{
     BucketInfo, BucketKey, BucketName, Change, KeyBucket, KeyInfo, KeyName, KeyPermissions, LocalAlias,

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::Loop;
 use crate::Links;
 use crate::ask_agent::{WITHIN, ask};
+use crate::memory::OlderMetadata;
 use crate::moves::{News, Seen};
 use crate::observe::Observation;
 use crate::store::Kind;
@@ -46,8 +47,12 @@ impl Loop {
                 .filter(|(id, node)| node.up && known.contains_key(id))
                 .map(|(id, _)| *id)
                 .collect();
+            let started = self.memory.started_nodes();
             let memory = &mut self.memory;
-            memory.details.turn(client, &up, &mut memory.moves, now).await;
+            memory
+                .details
+                .turn(client, &up, &mut memory.moves, &started, now)
+                .await;
             memory.details.count_requests(&clients, now).await;
         }
         self.learn_maps(cluster.layout.version, &cluster.through, links)
@@ -57,6 +62,7 @@ impl Loop {
         let started = self.memory.started_nodes();
         let sound = self.sound();
         let new_disks = self.new_disks(&sound);
+        let older = self.older_metadata(&sound, now);
         let bucket = observation.bucket.as_ref().map(|bucket| Bytes(bucket.bytes));
         let news = self.memory.moves.follow(&Seen {
             layout: &cluster.layout,
@@ -65,6 +71,7 @@ impl Loop {
             gone: &gone,
             sound: &sound,
             new_disks: &new_disks,
+            older: &older,
             bucket,
             now,
         });
@@ -72,6 +79,7 @@ impl Loop {
             self.announce(&one, &hosts, now);
         }
         self.use_up_words(&new_disks, &hosts, now).await;
+        self.note_older(&older, &hosts, now).await;
         let mut wanted = self.memory.moves.counted(&hosts);
         wanted.extend(self.leaving());
         let memory = &mut self.memory;
@@ -146,6 +154,51 @@ impl Loop {
         }
     }
 
+    /// Nodes whose metadata went back and whose repair is not begun, and when that was first heard.
+    fn older_metadata(&mut self, sound: &BTreeSet<NodeId>, now: Timestamp) -> BTreeMap<NodeId, Timestamp> {
+        for (host, heard) in &self.memory.heard {
+            let report = &heard.report;
+            let Some(versions) = report.rolled_back else { continue };
+            let node = report.garage_id;
+            let known = self.memory.rolled_back.get(host);
+            if known.is_none_or(|known| known.node != node || known.versions != versions) {
+                let older = OlderMetadata {
+                    node,
+                    versions,
+                    heard: now,
+                    begun: false,
+                };
+                self.memory.rolled_back.insert(host.clone(), older);
+            }
+        }
+        let open = self.memory.rolled_back.values().filter(|older| !older.begun);
+        open.filter(|older| sound.contains(&older.node))
+            .map(|older| (older.node, older.heard))
+            .collect()
+    }
+
+    /// Once it is written down that a node whose metadata went back is being repaired, that need not be begun again.
+    async fn note_older(
+        &mut self,
+        begun: &BTreeMap<NodeId, Timestamp>,
+        hosts: &BTreeMap<NodeId, HostName>,
+        now: Timestamp,
+    ) {
+        if begun.is_empty() || !self.keep(now, false).await {
+            return;
+        }
+        for host in begun.keys().filter_map(|id| hosts.get(id)) {
+            let Some(older) = self.memory.rolled_back.get_mut(host) else {
+                continue;
+            };
+            older.begun = true;
+            if let Err(error) = self.store.put_record(Kind::RolledBack, host, older).await {
+                older.begun = false;
+                tracing::warn!(%error, "that a repair was begun was not noted; it is tried again");
+            }
+        }
+    }
+
     /// Reads who holds what from a member's own file: the admin API does not tell.
     async fn learn_maps(&mut self, current: u64, through: &HostName, links: &Links) {
         if current == 0 || !self.memory.moves.wants_maps(current) {
@@ -178,14 +231,20 @@ impl Loop {
 
     fn announce(&mut self, news: &News, hosts: &BTreeMap<NodeId, HostName>, now: Timestamp) {
         let name = |id: &NodeId| hosts.get(id).map_or_else(|| id.short(), ToString::to_string);
+        let older = |key: &MoveKey| {
+            let record = self.memory.moves.records.get(key);
+            record.is_some_and(|record| record.facts.older_metadata)
+        };
         let title = |key: &MoveKey| match &key.refilled {
             None => format!("layout version {}", key.version),
+            Some(id) if older(key) => format!("{}, whose metadata went back,", name(id)),
             Some(id) => format!("the new data disk of {}", name(id)),
         };
         let text = match news {
             News::Applied(version) => {
                 format!("layout version {version} is in force; its metadata is being synced")
             }
+            News::Refilled(key) if older(key) => format!("{} is being repaired", title(key)),
             News::Refilled(key) => format!("{} is being filled", title(key)),
             News::Settled(key) if key.refilled.is_some() => return,
             News::Settled(key) => {

@@ -74,6 +74,44 @@ fn two_dead_of_five_need_a_persons_word_about_what_only_they_held() {
 }
 
 #[test]
+fn where_data_may_be_missing_nothing_is_placed_before_all_tables_were_compared() {
+    let mut world = World::converged(5);
+    for n in [4, 5] {
+        world.ends(n);
+        world.asks(n, AskedFor::Evict);
+    }
+    world.converge(45);
+    world.snapshot.may_lack = [name(4), name(5)].into();
+    let launched = |world: &World, n: u8| {
+        let tables = &world.snapshot.moves[0].tables;
+        tables.get(&world.node(n)).map(|repair| repair.launched)
+    };
+    while world.snapshot.moves.is_empty() || launched(&world, 2).is_none() {
+        world.round();
+    }
+    // What a Garage was at is forgotten with its process.
+    let first = launched(&world, 2);
+    world.dies_in_the_second_of_its_ack(2);
+    let mut again = false;
+    for _ in 0..20 {
+        world.round();
+        for moved in &world.snapshot.moves {
+            let done = moved.tables_done(|_| true);
+            assert!(done || moved.placed.is_none() && moved.repairs.is_empty());
+            let counts = moved.repairs.values().all(|repair| {
+                let tables = moved.tables.values().filter_map(|tables| tables.finished);
+                tables.max().is_some_and(|ended| repair.launched >= ended)
+            });
+            assert!(counts, "{moved:?}");
+        }
+        again |= !world.snapshot.moves.is_empty() && launched(&world, 2) > first;
+    }
+    assert!(again, "it was not launched anew");
+    world.watches(700);
+    assert!(world.snapshot.moves.is_empty(), "{}", world.plan());
+}
+
+#[test]
 fn of_two_live_hosts_that_are_put_out_one_goes_first() {
     let mut world = World::converged(5);
     world.asks(4, AskedFor::Evict);

@@ -13,6 +13,9 @@ use hayloft_engine::{
 };
 use jiff::Timestamp;
 
+/// Seconds that a repair of tables takes.
+const TABLES_TAKE: i64 = 3;
+
 pub(crate) struct World {
     pub(crate) document: Document,
     pub(crate) snapshot: Snapshot,
@@ -429,6 +432,15 @@ impl World {
                     repair.finished = Some(now);
                 }
             }
+            for (id, repair) in &mut facts.tables {
+                let started = self.garage.started(*id);
+                let started = started.map(|seconds| at(i64::try_from(seconds).unwrap()));
+                let runs = self.garage.is_up(*id) && started.is_some_and(|at| repair.launched >= at);
+                let worked = now.duration_since(repair.launched).as_secs() >= TABLES_TAKE;
+                if repair.finished.is_none() && runs && worked {
+                    repair.finished = Some(now);
+                }
+            }
             if let Some(began) = facts.comparing.take() {
                 let (missing, of) = self.garage.compare();
                 facts.compared = Some(Compared {
@@ -726,12 +738,12 @@ impl World {
                 .moves
                 .iter_mut()
                 .find(|facts| facts.version == *version);
-            let done = RepairFacts {
+            let begun = RepairFacts {
                 launched: now,
-                finished: Some(now),
+                finished: None,
                 errors: 0,
             };
-            moved.unwrap().tables.insert(id, done);
+            moved.unwrap().tables.insert(id, begun);
         }
         let host = self
             .snapshot
@@ -827,6 +839,7 @@ fn applied(
         repairs: BTreeMap::new(),
         tables: BTreeMap::new(),
         missing_allowed: None,
+        older_metadata: false,
         comparing: None,
         compared: None,
         held: BTreeMap::new(),

@@ -188,6 +188,15 @@ impl Repair {
     }
 }
 
+/// What works off a comparison of tables ([`Repair::Tables`]): workers that are always there, one for each table.
+pub const TABLE_SYNCS: [&str; 5] = [
+    "bucket_v2 sync",
+    "object sync",
+    "version sync",
+    "block_ref sync",
+    "key sync",
+];
+
 /// What shall become of a scrub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
