@@ -96,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn bytes_for_people_have_a_unit_and_one_digit_behind_the_point() {
+        let about: Vec<String> = [0, 1023, 1024, 1_431_655_680, 1 << 30, 5 << 50]
+            .map(|n| Bytes(n).about())
+            .into();
+        assert_eq!(about, ["0 B", "1023 B", "1 KiB", "1.3 GiB", "1 GiB", "5120 TiB"]);
+    }
+
+    #[test]
     fn durations_name_their_units_from_large_to_small() {
         for (text, seconds) in [
             ("90d", 7_776_000),

@@ -45,6 +45,9 @@ pub struct Status {
     pub space: SpaceStatus,
     /// How Nix clients are served.
     pub gateway: GatewayStatus,
+    /// What evicted hosts knew, and how it is renewed.
+    #[serde(default)]
+    pub secrets: SecretsStatus,
     /// What is so, and what is wrong.
     pub conditions: Vec<Condition>,
     /// What is to be done and waits.
@@ -185,6 +188,32 @@ pub struct GatewayStatus {
     pub caches: Vec<CacheName>,
 }
 
+/// What evicted hosts knew, and how it is renewed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretsStatus {
+    /// Hosts that were put out and know secrets that are in use.
+    pub known_to: Vec<HostName>,
+    /// How far their renewal has come.
+    pub renewal: SecretsRenewal,
+    /// Milliseconds for which no member reached a quorum when secrets were last renewed; `None`: they never were, or nobody
+    /// measured it.
+    pub last_down_ms: Option<u64>,
+}
+
+/// How far a renewal of secrets has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretsRenewal {
+    /// None is under way.
+    #[default]
+    None,
+    /// New ones are being written down by all hosts, and are not in use.
+    Staged,
+    /// New ones are in use, and the last that the evicted hosts knew is being renewed.
+    Switched,
+}
+
 /// What a condition is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConditionType {
@@ -232,6 +261,8 @@ pub enum ConditionType {
     Upkept,
     /// Bucket, key and tokens are as they should be.
     AccessSound,
+    /// No access key but Hayloft's own may use the bucket.
+    KeysKnown,
     /// The document in force is the newest one.
     DocumentCurrent,
 }
@@ -247,6 +278,7 @@ impl ConditionType {
                 | Self::Emptied
                 | Self::Upkept
                 | Self::AccessSound
+                | Self::KeysKnown
                 | Self::OwnersApart
         )
     }
@@ -317,6 +349,8 @@ pub enum Reason {
     Flapping,
     /// A data disk is empty or not mounted.
     DataLost,
+    /// The metadata of a host is older than what it had before.
+    OlderMetadata,
     /// A scrub found damaged blocks.
     Corruption,
     /// A clock is wrong.
@@ -331,6 +365,8 @@ pub enum Reason {
     Due,
     /// Somebody else changed what Hayloft keeps.
     Drift,
+    /// Somebody else made an access key that may use the bucket.
+    ForeignKeys,
     /// An older document came back.
     OlderDocument,
 }
@@ -415,6 +451,7 @@ mod tests {
                 used: Some(Bytes(1234)),
                 objects: Some(2),
             },
+            secrets: SecretsStatus::default(),
             gateway: GatewayStatus {
                 up: true,
                 url: Some("http://127.0.0.1:8080".into()),
@@ -434,6 +471,7 @@ mod tests {
             }],
             moves: vec![MoveStatus {
                 version: 2,
+                refilled: None,
                 what: "host-4 joins".into(),
                 applied: at,
                 phase: MovePhase::Repairing,
@@ -462,4 +500,3 @@ mod tests {
         insta::assert_snapshot!(json);
     }
 }
-                refilled: None,

@@ -1,6 +1,7 @@
 //! Doing: a match over steps. What is right to do was decided before.
 
 mod access;
+mod connect;
 mod desire;
 pub(crate) mod layout;
 mod nodes;
@@ -195,7 +196,10 @@ impl Actor<'_> {
             .get(host)
             .ok_or_else(|| ActError::Gone(host.clone()))?;
         let client = Client::new(&heard.report.admin, token);
-        self.at(host, client)
+        self.at(
+            host,
+            client.map(|client| client.counted_in(self.memory.calls.clone())),
+        )
     }
 
     fn made(
@@ -234,11 +238,34 @@ impl Actor<'_> {
             .await
             .map_err(ActError::Store)?;
         self.memory.barred.insert(node, host.clone());
+        self.forget_kept(host).await?;
         // A person's word stands until it is withdrawn: the host is not let in again under another node.
         let short = node.short();
         let text = format!("{host} is put out: its node {short} is barred, and what it knows is renewed");
         self.tell(EventKind::Host, text);
         Ok(())
+    }
+}
+
+impl Actor<'_> {
+    /// Of an evicted host's metadata nothing is of use any more: its keeper is told to delete it, when it can be.
+    async fn forget_kept(&mut self, host: &HostName) -> Result<(), ActError> {
+        let Some(upkeep) = self.memory.upkeep.get_mut(host) else {
+            return Ok(());
+        };
+        let Some(kept) = upkeep.snapshot.take() else {
+            return Ok(());
+        };
+        let upkeep = upkeep.clone();
+        self.store
+            .put_record(Kind::Leftover, host, &kept.on)
+            .await
+            .map_err(ActError::Store)?;
+        self.memory.leftovers.insert(host.clone(), kept.on);
+        self.store
+            .put_record(Kind::Upkeep, host, &upkeep)
+            .await
+            .map_err(ActError::Store)
     }
 }
 

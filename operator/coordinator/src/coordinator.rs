@@ -121,7 +121,7 @@ impl Coordinator {
         let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::empty(now)));
         let (words, heard) = mpsc::channel(WORDS);
         let stop = CancellationToken::new();
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(memory.calls.clone()));
         let candidacy = Candidacy {
             epoch,
             instance: instance.clone(),

@@ -4,6 +4,7 @@
 mod follow;
 mod hear_words;
 mod keep;
+mod leftovers;
 mod preview;
 mod rest;
 
@@ -117,6 +118,9 @@ impl Loop {
         let minute = now.to_zoned(self.time_zone.clone()).time();
         let minute = u16::from(minute.hour().unsigned_abs()) * 60 + u16::from(minute.minute().unsigned_abs());
         let snapshot = observe::snapshot(&mut self.memory, observation.as_ref(), leads, now, minute);
+        if self.leadership.leads() {
+            self.drop_leftovers(links, now).await;
+        }
         let plan = match decide(&document, &snapshot) {
             Ok(plan) => plan,
             Err(refusal) => {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hayloft_api::agent::{AdminAddress, HostReport};
+use hayloft_api::agent::{AdminAddress, HostReport, RolledBack};
 use hayloft_api::{Generation, HostName, NodeId, Rate, Secret};
 use hayloft_engine::{Access, Asked, HostPlan, MoveKey, Presence, Upkeep};
 use hayloft_garage::admin::{AdminError, BucketInfo, Calls, Client};
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::detail::Details;
 use crate::events::Events;
@@ -26,6 +27,17 @@ pub(crate) struct Heard {
     pub(crate) agent: bool,
 }
 
+/// Metadata that is older than what its host had before: what was heard, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OlderMetadata {
+    pub(crate) node: NodeId,
+    pub(crate) versions: RolledBack,
+    pub(crate) heard: Timestamp,
+    /// Whether the repair is written down as begun.
+    pub(crate) begun: bool,
+}
+
 /// What the coordinator keeps between rounds.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -40,11 +52,17 @@ pub(crate) struct Memory {
     /// The bucket's id, once it was made: it is found by that when its name is lost.
     pub(crate) bucket_id: Option<String>,
     pub(crate) presence: BTreeMap<HostName, Presence>,
+    /// Hosts that were there since this coordinator started.
+    pub(crate) met: BTreeSet<HostName>,
     pub(crate) asked: BTreeMap<HostName, Asked>,
     pub(crate) upkeep: BTreeMap<HostName, Upkeep>,
+    /// Evicted hosts of whose metadata a snapshot lies on another host still.
+    pub(crate) leftovers: BTreeMap<HostName, HostName>,
     pub(crate) barred: BTreeMap<NodeId, HostName>,
     pub(crate) rates: BTreeMap<HostName, Rate>,
     pub(crate) may_lack: BTreeSet<HostName>,
+    /// Hosts whose metadata went back, and what their repair was begun for.
+    pub(crate) rolled_back: BTreeMap<HostName, OlderMetadata>,
     /// When the document that is held back was replaced, if one is.
     pub(crate) held_back: Option<Timestamp>,
     pub(crate) moves: Moves,
@@ -64,8 +82,12 @@ pub(crate) struct Memory {
     /// How far hosts' clocks are ahead.
     pub(crate) skews: BTreeMap<HostName, SignedDuration>,
     pub(crate) through: Option<HostName>,
+    /// Members that did not answer in time, and when.
+    pub(crate) silent: BTreeMap<HostName, Timestamp>,
     pub(crate) access: Option<(Timestamp, Access, Option<BucketInfo>)>,
     pub(crate) settled: Option<u64>,
+    /// Counts the calls of all clients.
+    pub(crate) calls: Calls,
     clients: BTreeMap<HostName, (AdminAddress, Secret, Client)>,
 }
 
@@ -95,16 +117,19 @@ impl Memory {
             bucket_made: store.bucket_made().await?,
             bucket_id: store.json_fact("bucket-id").await?,
             presence: store.records(Kind::Presence).await?,
+            met: BTreeSet::new(),
             asked: store.records(Kind::Asked).await?,
             upkeep: store.records(Kind::Upkeep).await?,
+            leftovers: store.records(Kind::Leftover).await?,
             barred: store.records(Kind::Barred).await?,
             rates: store.records(Kind::Rate).await?,
             may_lack: may_lack.into_keys().collect(),
+            rolled_back: store.records(Kind::RolledBack).await?,
+            held_back: None,
             moves,
             details: Details::default(),
             flows: Flows::default(),
             events: Events::new(store.events().await?),
-            held_back: None,
             rotation: store.json_fact::<Option<Rotation>>("rotation").await?.flatten(),
             outage: None,
             last_outage: store.json_fact::<Option<Measured>>("outage").await?.flatten(),
@@ -113,8 +138,10 @@ impl Memory {
             daemons: BTreeMap::new(),
             skews: BTreeMap::new(),
             through: None,
+            silent: BTreeMap::new(),
             access: None,
             settled: None,
+            calls: Calls::default(),
             clients: BTreeMap::new(),
         })
     }
@@ -144,6 +171,15 @@ impl Memory {
             .collect()
     }
 
+    /// What went back in time with a host's metadata, until it is proven that the host holds all that it should again.
+    pub(crate) fn unmended(&self, host: &HostName) -> Option<RolledBack> {
+        let older = self.rolled_back.get(host)?;
+        let open = self.moves.records.values().any(|record| {
+            record.facts.refilled == Some(older.node) && record.facts.placed.is_none()
+        });
+        (open || !older.begun).then_some(older.versions)
+    }
+
     /// Nodes that do not come back: evicted, or other nodes now.
     pub(crate) fn gone(&self) -> BTreeSet<NodeId> {
         let current: BTreeSet<NodeId> = self.remembered.values().map(|host| host.id).collect();
@@ -170,6 +206,7 @@ impl Memory {
         }
         match Client::new(admin, token.clone()) {
             Ok(client) => {
+                let client = client.counted_in(self.calls.clone());
                 self.clients
                     .insert(host.clone(), (admin.clone(), token.clone(), client.clone()));
                 Some(Ok(client))

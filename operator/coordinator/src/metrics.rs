@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hayloft_api::status::Status;
 use hayloft_engine::{Plan, Step};
+use hayloft_garage::admin::{BOUNDS_MS, Calls};
 
 use self::text::Text;
 
@@ -16,6 +17,8 @@ use self::text::Text;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     counts: Mutex<Counts>,
+    /// Calls of Garage's admin API.
+    calls: Calls,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +60,14 @@ fn kind(step: &Step) -> &'static str {
 }
 
 impl Metrics {
+    /// Counts from nothing, beside what `calls` counts.
+    pub(crate) fn new(calls: Calls) -> Self {
+        Self {
+            calls,
+            ..Self::default()
+        }
+    }
+
     fn with(&self, change: impl FnOnce(&mut Counts)) {
         // Counts are whole at any moment.
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
@@ -82,8 +93,31 @@ impl Metrics {
     pub(crate) fn render(&self, status: &Status) -> String {
         let mut text = Text::default();
         self.render_counts(&mut text);
+        self.render_calls(&mut text);
         of_status::render(&mut text, status);
         text.finish()
+    }
+
+    fn render_calls(&self, text: &mut Text) {
+        let counted = self.calls.counted();
+        text.histogram(
+            "hayloft_garage_call_seconds",
+            "How long calls of Garage's admin API took, by operation.",
+            counted.iter().map(|(call, counted)| {
+                let classes = BOUNDS_MS.into_iter().zip(counted.classes).collect();
+                let labels = vec![("operation", *call)];
+                (labels, classes, counted.calls, counted.total.as_secs_f64())
+            }),
+        );
+        text.counter(
+            "hayloft_garage_call_errors_total",
+            "Calls of Garage's admin API that failed, by operation and kind.",
+        );
+        for (call, counted) in &counted {
+            for (kind, count) in &counted.errors {
+                text.value(&[("operation", call), ("kind", kind)], *count);
+            }
+        }
     }
 
     fn render_counts(&self, text: &mut Text) {

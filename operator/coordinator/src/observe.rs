@@ -37,6 +37,10 @@ pub(crate) struct Observation {
     pub(crate) bucket: Option<BucketInfo>,
 }
 
+/// A member that does not even say that it is there within this is not asked in a round.
+const THERE: Duration = Duration::from_secs(3);
+/// One that did not answer is asked after all others for so long.
+const SHUNNED: SignedDuration = SignedDuration::from_secs(60);
 /// How long one member may take to answer all questions of a round before another one is asked.
 const ONE_MEMBER: Duration = Duration::from_secs(12);
 
@@ -162,8 +166,12 @@ pub(crate) async fn look(
             .get(name)
             .is_none_or(|host| !memory.barred.contains_key(&host.id))
     });
+    memory
+        .silent
+        .retain(|_, at| now.duration_since(*at).abs() < SHUNNED);
     candidates.sort_by_key(|name| {
         (
+            memory.silent.contains_key(name),
             told.as_ref() != Some(name),
             memory.through.as_ref() != Some(name),
             !had_role(memory, name),
@@ -180,8 +188,17 @@ pub(crate) async fn look(
                 continue;
             }
         };
-        let asked = tokio::time::timeout(ONE_MEMBER, ask::ask(memory, &client, &name, key_id, now)).await;
-        let Ok(asked) = asked else {
+        // One that was just started refuses, which is an answer; one that hangs says nothing.
+        let hangs = tokio::time::timeout(THERE, client.answers()).await.is_err();
+        let asked = if hangs {
+            None
+        } else {
+            tokio::time::timeout(ONE_MEMBER, ask::ask(memory, &client, &name, key_id, now))
+                .await
+                .ok()
+        };
+        let Some(asked) = asked else {
+            memory.silent.insert(name.clone(), now);
             last = Some(format!("{name} takes too long to answer"));
             continue;
         };

@@ -9,7 +9,7 @@ use std::error::Error;
 
 use hayloft_api::Document;
 use hayloft_api::status::{
-    Condition, ConditionType, GatewayStatus, LayoutStatus, Phase, SpaceStatus, Status, Waiting,
+    Condition, ConditionType, GatewayStatus, LayoutStatus, Phase, SecretsStatus, SpaceStatus, Status, Waiting,
 };
 use hayloft_engine::{Finding, Plan, Snapshot, findings};
 use jiff::Timestamp;
@@ -108,6 +108,7 @@ impl Teller {
             layout: LayoutStatus::default(),
             space: SpaceStatus::default(),
             gateway: GatewayStatus::default(),
+            secrets: SecretsStatus::default(),
             conditions: Vec::new(),
             waiting: Vec::new(),
             moves: Vec::new(),
@@ -197,6 +198,7 @@ impl Teller {
             phase,
             layout: parts::layout(observation),
             space: parts::space(document, observation),
+            secrets: parts::secrets(snapshot, memory),
             hosts,
             gateway,
             conditions,

@@ -188,7 +188,7 @@ pub enum Objection {
     /// A disk would overflow.
     #[error(
         "{} would arrive at {host}, and {} fit beside what it holds and the reserve",
-        Bytes(*.incoming), Bytes(*.room)
+        Bytes(*.incoming).about(), Bytes(*.room).about()
     )]
     DoesNotFit {
         /// The host.

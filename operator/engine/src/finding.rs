@@ -75,6 +75,7 @@ pub fn findings(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Fi
         access::secrets_kept(facts),
         hosts::upkept(facts),
         access::access_sound(facts),
+        access::keys_known(facts),
         access::document_current(facts),
     ]
 }

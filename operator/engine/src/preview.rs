@@ -261,8 +261,8 @@ fn prices(document: &Document, preview: &Preview, change: &Staged) -> Vec<String
     {
         prices.push(format!(
             "the cluster can hold {} instead of {}",
-            Bytes(after),
-            Bytes(before)
+            Bytes(after).about(),
+            Bytes(before).about()
         ));
     }
     prices

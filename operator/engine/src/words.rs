@@ -119,6 +119,10 @@ impl fmt::Display for WaitsFor {
                 list(hosts)
             ),
             Self::Filled { host } => write!(f, "the new data disk of {host} to hold all that it should"),
+            Self::Mended { host } => write!(
+                f,
+                "{host} to hold all that it should again: its metadata went back to an earlier state"
+            ),
             Self::Comparison { version, missing: None } => write!(
                 f,
                 "a comparison of the blocks that former and new holders of version {version} list"
@@ -220,7 +224,7 @@ impl fmt::Display for WaitsFor {
             ),
             Self::FitGarage { unfit } => write!(f, "another Garage: {unfit}"),
             Self::LargerDisk { disk, pledge } => {
-                write!(f, "a larger disk or a smaller pledge: {pledge} are pledged, and the disk has {disk}")
+                write!(f, "a larger disk or a smaller pledge: {pledge} are pledged, and the disk has {}", disk.about())
             }
             Self::Bucket => f.write_str("the layout, the bucket and its key"),
             Self::GatewayAddress => f.write_str("an address to listen at, which its agent does not report"),
@@ -273,6 +277,7 @@ impl fmt::Display for Reason {
             Self::Retired => f.write_str("it is empty, and all it held lies elsewhere"),
             Self::Barred => f.write_str("the node that it was is evicted; it may come back as a new one"),
             Self::NewDisk => f.write_str("its data disk was replaced, as a person said"),
+            Self::OlderMetadata => f.write_str("its metadata went back to an earlier state"),
             Self::DeadTooLong { host, observed } => write!(f, "{host} was seen to be away for {observed}"),
             Self::Asked { hosts } if hosts.is_empty() => f.write_str("a person asked for it"),
             Self::Asked { hosts } => write!(f, "a person asked for it and named {}", list(hosts)),

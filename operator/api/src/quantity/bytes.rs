@@ -39,6 +39,20 @@ impl Bytes {
     pub const fn gib(n: u64) -> Self {
         Self(n << 30)
     }
+
+    /// For people to read: `1.3 GiB`. Not exact, and not to be read back.
+    pub fn about(self) -> String {
+        let unit = SUFFIXES[5..9].iter().rev().find(|(_, unit)| self.0 >= *unit);
+        let Some((suffix, unit)) = unit else {
+            return format!("{} B", self.0);
+        };
+        let tenths = u128::from(self.0) * 10 / u128::from(*unit);
+        if tenths.is_multiple_of(10) {
+            format!("{} {suffix}", tenths / 10)
+        } else {
+            format!("{}.{} {suffix}", tenths / 10, tenths % 10)
+        }
+    }
 }
 
 /// `123.45` and a unit of `unit` bytes, exactly; `None` when it does not fit or is no number.

@@ -4,7 +4,7 @@ use super::{ConditionType, Reason};
 
 impl ConditionType {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Serving,
         Self::Converged,
         Self::HostsUp,
@@ -27,6 +27,7 @@ impl ConditionType {
         Self::SecretsKept,
         Self::Upkept,
         Self::AccessSound,
+        Self::KeysKnown,
         Self::DocumentCurrent,
     ];
 
@@ -55,6 +56,7 @@ impl ConditionType {
             Self::SecretsKept => "nobody who was put out knows secrets that are in use",
             Self::Upkept => "repairs, scrubs and snapshots are done in time",
             Self::AccessSound => "bucket, key and tokens are as they should be",
+            Self::KeysKnown => "no access key but Hayloft's own may use the bucket",
             Self::DocumentCurrent => "the document in force is the newest one",
         }
     }
@@ -106,6 +108,9 @@ impl ConditionType {
             Self::SecretsKept => "start the hosts that do not have the new secrets yet, or remove them",
             Self::Upkept => "nothing: it is done when it is due, within `rebalance.windows`",
             Self::AccessSound => "nothing: it is mended, and the event says what somebody else had changed",
+            Self::KeysKnown => {
+                "look at each key that is named with `garage key info ID`, and delete it with `garage key delete ID` unless you made it and need it"
+            }
             Self::DocumentCurrent => "apply the document that shall hold once more, to confirm it",
         }
     }
@@ -113,7 +118,7 @@ impl ConditionType {
 
 impl Reason {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::AsDeclared,
         Self::InProgress,
         Self::Waiting,
@@ -145,6 +150,7 @@ impl Reason {
         Self::SeveralDead,
         Self::Flapping,
         Self::DataLost,
+        Self::OlderMetadata,
         Self::Corruption,
         Self::ClockSkew,
         Self::GarageUnfit,
@@ -152,6 +158,7 @@ impl Reason {
         Self::SecretsKnown,
         Self::Due,
         Self::Drift,
+        Self::ForeignKeys,
         Self::OlderDocument,
     ];
 
@@ -189,6 +196,7 @@ impl Reason {
             Self::SeveralDead => "several hosts are taken for dead: a person decides",
             Self::Flapping => "a host comes and goes",
             Self::DataLost => "a data disk is empty or not mounted",
+            Self::OlderMetadata => "a host's metadata went back to an earlier state",
             Self::Corruption => "a scrub found damaged blocks",
             Self::ClockSkew => "a clock is wrong",
             Self::GarageUnfit => "a Garage is too old, or of a series that this Hayloft does not know",
@@ -196,6 +204,7 @@ impl Reason {
             Self::SecretsKnown => "evicted hosts know secrets that are in use",
             Self::Due => "something is due",
             Self::Drift => "somebody else changed what Hayloft keeps",
+            Self::ForeignKeys => "somebody else made an access key that may use the bucket",
             Self::OlderDocument => "an older document came back",
         }
     }

@@ -317,6 +317,7 @@ pub(crate) mod tests {
                 hosts: vec!["host-1".parse().unwrap()],
                 caches: vec!["main".parse().unwrap(), "second".parse().unwrap()],
             },
+            secrets: hayloft_api::status::SecretsStatus::default(),
             conditions: vec![],
             waiting: vec![],
             moves: vec![],

@@ -189,6 +189,7 @@ pub(crate) mod tests {
             layout: LayoutStatus::default(),
             space: SpaceStatus::default(),
             gateway: GatewayStatus::default(),
+            secrets: hayloft_api::status::SecretsStatus::default(),
             conditions: vec![Condition {
                 kind: ConditionType::Serving,
                 status: holds,

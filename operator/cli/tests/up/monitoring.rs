@@ -99,9 +99,16 @@ fn every_metric_that_dashboard_and_alerts_ask_for_exists() {
         },
         || format!("no metrics at {url}: {}", up.text()),
     );
-    let there: BTreeSet<&str> = text
+    let there: BTreeSet<String> = text
         .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .flat_map(|(name, kind)| {
+            let parts: &[&str] = match kind {
+                "histogram" => &["_bucket", "_sum", "_count"],
+                _ => &[""],
+            };
+            parts.iter().map(move |part| format!("{name}{part}"))
+        })
         .collect();
     for query in of_dashboard().into_iter().chain(of_alerts()) {
         for metric in metrics(&query) {

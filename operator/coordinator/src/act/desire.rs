@@ -1,6 +1,6 @@
 //! Telling hosts what they shall run.
 
-use hayloft_api::agent::{GarageDesired, GatewayDesired, HostDesired, Peer, S3Desired, StagedSecrets};
+use hayloft_api::agent::{GarageDesired, GatewayDesired, HostDesired, S3Desired, StagedSecrets};
 use hayloft_api::{Generation, HostName};
 use hayloft_engine::{GaragePlan, GatewayPlan, HostPlan};
 
@@ -30,28 +30,9 @@ impl Actor<'_> {
         let barred = id.is_some_and(|id| self.memory.barred.contains_key(&id));
         (!barred && !self.memory.known.contains(host)).then(|| staged.clone())
     }
-
-    pub(super) async fn connect(&mut self, through: &HostName, peers: &[Peer]) -> Result<(), ActError> {
-        let client = self.client(through)?;
-        let outcomes = self.at(through, client.connect(peers).await)?;
-        let failed: Vec<String> = peers
-            .iter()
-            .zip(outcomes)
-            .filter(|(_, outcome)| !outcome.success)
-            .map(|(peer, outcome)| format!("{} ({})", peer.addr, outcome.error.unwrap_or_default()))
-            .collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(ActError::Unconnected {
-            host: through.clone(),
-            peers: failed.join(", "),
-        })
-    }
 }
 
 /// A host's desired state: the plan, with the secrets that it needs and no others.
-            rpc_public,
 fn desired(
     host: &HostName,
     plan: &HostPlan,
@@ -61,7 +42,6 @@ fn desired(
     let HostPlan {
         garage,
         gateway,
-            rpc_public: rpc_public.clone(),
         forget,
         erase_blocks,
         accept_empty_data,
@@ -71,7 +51,7 @@ fn desired(
             replication_factor,
             fsync,
             zone,
-            disk,
+            rpc_public,
             peers,
         } = garage;
         GarageDesired {
@@ -81,16 +61,17 @@ fn desired(
             admin_token: secrets.admin_token.clone(),
             s3_region: REGION.to_owned(),
             zone: zone.clone(),
+            rpc_public: rpc_public.clone(),
             bootstrap_peers: peers.clone(),
         }
     });
     let gateway = gateway.as_ref().map(|gateway| {
         let GatewayPlan {
             listen,
-            disk: *disk,
             public_url,
             endpoints,
             memory,
+            disk,
             caches,
         } = gateway;
         GatewayDesired {
@@ -106,6 +87,7 @@ fn desired(
             token_secret: secrets.token_secret.clone(),
             cluster_key: secrets.cluster_key.clone(),
             memory: *memory,
+            disk: *disk,
             caches: caches.clone(),
         }
     });

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use hayloft_api::Bytes;
 use hayloft_api::status::EventKind;
 use hayloft_api::{HostName, NodeId};
-use hayloft_engine::{Forecast, NodeForecast, Staged, judge_forecast, preview};
+use hayloft_engine::{Forecast, NodeForecast, Snapshot, Staged, judge_forecast, preview};
 use hayloft_garage::admin::{AdminError, Client, Layout, Outlook, Preview, RoleChange, ZoneRedundancy};
 
 use super::{ActError, Actor, may_die};
+use crate::detail::bounded;
 use crate::observe::staged;
 use crate::store::{Attempt, Kind};
 
@@ -96,12 +97,15 @@ impl Actor<'_> {
                 let Some(forecast) = forecast(&outlook) else {
                     return Ok(());
                 };
-                let objections = judge_forecast(self.document, self.snapshot, &forecast);
+                let snapshot = with_bytes_of_now(self.snapshot, client).await;
+                // What is remembered for the move shall be as new.
+                self.memory.forget_access();
+                let objections = judge_forecast(self.document, &snapshot, &forecast);
                 if !objections.is_empty() {
                     return Err(ActError::Refused(objections));
                 }
                 let map = self.memory.moves.placed_map(layout.version);
-                let preview = preview(self.document, self.snapshot, version, change, &forecast, map);
+                let preview = preview(self.document, &snapshot, version, change, &forecast, map);
                 self.tell(EventKind::Move, in_words(&preview));
                 Ok(())
             }
@@ -174,6 +178,21 @@ impl Actor<'_> {
     }
 }
 
+/// The snapshot with the bucket's bytes as they are now: those in it may be from before the last pushes.
+pub(crate) async fn with_bytes_of_now(snapshot: &Snapshot, client: &Client) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    let access = snapshot
+        .cluster
+        .as_mut()
+        .and_then(|cluster| cluster.access.as_mut());
+    if let Some(bucket) = access.and_then(|access| access.bucket.as_mut())
+        && let Some(Some(now)) = bounded(client.bucket(crate::BUCKET)).await
+    {
+        bucket.bytes = Bytes(now.bytes);
+    }
+    snapshot
+}
+
 pub(crate) fn role_changes(change: &Staged) -> BTreeMap<NodeId, RoleChange> {
     let garage = |change: &hayloft_engine::RoleChange| match change {
         hayloft_engine::RoleChange::Remove => RoleChange::Remove { remove: true },
@@ -221,7 +240,7 @@ fn in_words(preview: &hayloft_api::status::Preview) -> String {
         text.push_str(&format!("; {partitions} copies of partitions move"));
     }
     if let Some(bytes) = preview.bytes {
-        text.push_str(&format!(", about {}", Bytes(bytes)));
+        text.push_str(&format!(", about {}", Bytes(bytes).about()));
     }
     if let Some(seconds) = preview.seconds {
         text.push_str(&format!(", which takes about {seconds} s at the measured rate"));

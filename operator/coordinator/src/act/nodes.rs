@@ -186,6 +186,10 @@ impl Actor<'_> {
 
     /// Begins to keep a snapshot elsewhere, in the background.
     pub(super) async fn keep_snapshot(&mut self, of: &HostName, on: &HostName) -> Result<(), ActError> {
+        if self.memory.leftovers.contains_key(of) {
+            // What is kept of the node that it was goes first, for it lies in the same place.
+            return Ok(());
+        }
         let node = self.memory.remembered.get(of).map(|host| host.id);
         let node = node.ok_or_else(|| ActError::Gone(of.clone()))?;
         let client = self.client(of)?;

@@ -7,7 +7,7 @@ use hayloft_engine::{Staged, Step, plan, preview, validate};
 use hayloft_garage::admin::{self, AdminError, ZoneRedundancy};
 
 use super::Loop;
-use crate::act::layout::{forecast, role_changes};
+use crate::act::layout::{forecast, role_changes, with_bytes_of_now};
 use crate::store::Attempt;
 use crate::tell::chain;
 use crate::words::WordError;
@@ -88,6 +88,7 @@ impl Loop {
             Some(admin::Preview::Possible(outlook)) => {
                 let forecast = forecast(&outlook).ok_or_else(|| no("Garage tells no numbers".to_owned()))?;
                 let map = self.memory.moves.placed_map(cluster.layout.version);
+                let snapshot = with_bytes_of_now(&snapshot, &client).await;
                 let preview = preview(document, &snapshot, version, &change, &forecast, map);
                 Ok(Some(Box::new(preview)))
             }

@@ -3,7 +3,9 @@
 //! Labels are few: hosts, zones, versions that are under way, condition types.
 
 use hayloft_api::agent::UnitState;
-use hayloft_api::status::{ConditionType, HostStatus, MovePhase, MoveStatus, Phase, Status};
+use hayloft_api::status::{
+    ConditionType, HostStatus, MovePhase, MoveStatus, Phase, SecretsRenewal, SecretsStatus, Status,
+};
 
 use super::text::{Kind, Text};
 
@@ -12,6 +14,7 @@ type Labels = Vec<(&'static str, String)>;
 /// All of them.
 pub(super) fn render(text: &mut Text, status: &Status) {
     cluster(text, status);
+    secrets(text, &status.secrets);
     conditions(text, status);
     hosts(text, &status.hosts);
     moves(text, &status.moves);
@@ -109,6 +112,38 @@ fn cluster(text: &mut Text, status: &Status) {
         Kind::Gauge,
         "Whether at least one gateway runs.",
         one(flag(gateway.up)),
+    );
+}
+
+fn secrets(text: &mut Text, secrets: &SecretsStatus) {
+    let SecretsStatus {
+        known_to,
+        renewal,
+        last_down_ms,
+    } = secrets;
+    let number = u64::try_from(known_to.len()).unwrap_or(u64::MAX);
+    text.samples(
+        "hayloft_secrets_known_to_hosts",
+        Kind::Gauge,
+        "Hosts that were put out and know secrets that are in use.",
+        [(Labels::new(), float(number))],
+    );
+    let stages = [
+        (SecretsRenewal::None, "none"),
+        (SecretsRenewal::Staged, "staged"),
+        (SecretsRenewal::Switched, "switched"),
+    ];
+    text.samples(
+        "hayloft_secrets_renewal",
+        Kind::Gauge,
+        "1 for how far a renewal of secrets has come, 0 for the rest.",
+        stages.map(|(one, name)| (vec![("stage", name.to_owned())], flag(one == *renewal))),
+    );
+    text.samples(
+        "hayloft_secrets_rotation_downtime_seconds",
+        Kind::Gauge,
+        "Seconds for which no member reached a quorum when secrets were last renewed.",
+        last_down_ms.map(|ms| (Labels::new(), float(ms) / 1000.0)),
     );
 }
 
@@ -369,6 +404,7 @@ mod tests {
         "layout": { "version": 2, "settled": true, "storageHosts": 2, "zoneRedundancy": 1, "partitionsWithQuorum": 256 },
         "space": { "pledged": 2147483648, "usable": 2000, "used": 1234, "objects": 2 },
         "gateway": { "up": true, "url": "http://127.0.0.1:8080", "hosts": ["host-1"], "caches": ["main"] },
+        "secrets": { "knownTo": ["host-9"], "renewal": "switched", "lastDownMs": 1250 },
         "conditions": [{
             "type": "Serving", "status": true, "reason": "AsDeclared", "message": "", "since": "2026-11-22T12:00:00Z"
         }],

@@ -13,3 +13,15 @@ fn labels_are_escaped_and_families_are_declared() {
          # HELP another Grows.\n# TYPE another counter\nanother 0.5\n"
     );
 }
+
+#[test]
+fn the_classes_of_a_histogram_hold_all_that_is_below_their_bound() {
+    let mut text = Text::default();
+    let classes = vec![(5, 2), (250, 0), (1_000, 1)];
+    text.histogram(
+        "took_seconds",
+        "How long.",
+        [(vec![("operation", "GetX")], classes, 4, 61.5)],
+    );
+    insta::assert_snapshot!(text.finish());
+}

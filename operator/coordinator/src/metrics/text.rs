@@ -1,6 +1,7 @@
 //! Prometheus' text format, version 0.0.4.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// What a family counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,12 @@ impl Text {
     }
 
     fn line(&mut self, labels: &[(&str, &str)], value: &str) {
+        self.named("", labels, value);
+    }
+
+    fn named(&mut self, suffix: &str, labels: &[(&str, &str)], value: &str) {
         self.out.push_str(self.name);
+        self.out.push_str(suffix);
         for (n, (name, value)) in labels.iter().enumerate() {
             self.out.push(if n == 0 { '{' } else { ',' });
             let escaped = value
@@ -59,6 +65,32 @@ impl Text {
             self.out.push('}');
         }
         let _ = writeln!(self.out, " {value}");
+    }
+
+    /// A histogram in seconds: for each set of labels the upper bounds in milliseconds with how many samples are within them and
+    /// within none before, how many samples there are, and their sum in seconds.
+    pub(super) fn histogram<'a>(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, Vec<(u64, u64)>, u64, f64)>,
+    ) {
+        self.family(name, help, "histogram");
+        for (labels, classes, count, sum) in samples {
+            let mut within = 0;
+            for (bound, more) in classes {
+                within += more;
+                let seconds = Duration::from_millis(bound).as_secs_f64().to_string();
+                let mut labels = labels.clone();
+                labels.push(("le", &seconds));
+                self.named("_bucket", &labels, &within.to_string());
+            }
+            let mut all = labels.clone();
+            all.push(("le", "+Inf"));
+            self.named("_bucket", &all, &count.to_string());
+            self.named("_sum", &labels, &sum.to_string());
+            self.named("_count", &labels, &count.to_string());
+        }
     }
 
     /// A whole family: labels and value of each sample. Its head is there also when it has none now, so that what can

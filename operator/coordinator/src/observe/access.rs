@@ -1,5 +1,7 @@
 //! Bucket, key and token, as they are.
 
+use std::collections::BTreeSet;
+
 use hayloft_api::Bytes;
 use hayloft_engine::{Access, AdminTokenFacts, BucketFacts};
 use hayloft_garage::admin::{AdminError, BucketInfo, Client};
@@ -72,9 +74,23 @@ async fn look(
         key: key.as_ref().is_some_and(|key| !key.expired),
         key_creates: key.as_ref().is_some_and(|key| key.permissions.create_bucket),
         bucket: facts,
+        strangers: strangers(memory, bucket.as_ref(), key_id),
         token: token(memory),
     };
     Ok((access, bucket))
+}
+
+/// Keys that may do something with the bucket, but for our own and the one that is being replaced.
+fn strangers(memory: &Memory, bucket: Option<&BucketInfo>, key_id: &str) -> BTreeSet<String> {
+    let old = memory.rotation.as_ref().map(|rotation| rotation.old_key.as_str());
+    let ours = |id: &str| id == key_id || Some(id) == old;
+    let keys = bucket.iter().flat_map(|bucket| &bucket.keys);
+    keys.filter(|key| {
+        let may = key.permissions;
+        (may.read || may.write || may.owner) && !ours(&key.access_key_id)
+    })
+    .map(|key| key.access_key_id.clone())
+    .collect()
 }
 
 fn token(memory: &Memory) -> AdminTokenFacts {

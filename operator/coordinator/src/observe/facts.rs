@@ -8,10 +8,13 @@ use hayloft_engine::{
     ClusterFacts, HostFacts, Leadership, Look, Renewal, ReportFacts, SecretsFacts, Snapshot, Unanswered,
 };
 use hayloft_garage::GarageVersion;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Observation;
 use crate::memory::{Heard, Memory};
+
+/// For so long after its own start a coordinator does not miss a host that it has not met yet.
+const STARTING: SignedDuration = SignedDuration::from_secs(60);
 
 /// All facts together.
 pub(crate) fn snapshot(
@@ -84,10 +87,19 @@ fn look_for(memory: &mut Memory, cluster: Option<&ClusterFacts>, names: &BTreeSe
         .filter(|name| id(name).is_some_and(|id| reachable(name, id)))
         .count();
     let majority = cluster.is_some() && there * 2 > voters.len();
+    let starting = now.duration_since(memory.started).abs() < STARTING;
     let looks: Vec<(HostName, Look)> = names
         .iter()
         .filter_map(|name| {
             let present = reachable(name, id(name)?);
+            // Its agent starts beside this coordinator, or is still connecting: it did not go away.
+            let missed = memory
+                .presence
+                .get(name)
+                .is_some_and(|presence| presence.absent.is_some());
+            if starting && !present && !missed && !memory.met.contains(name) {
+                return None;
+            }
             Some((
                 name.clone(),
                 Look {
@@ -99,6 +111,9 @@ fn look_for(memory: &mut Memory, cluster: Option<&ClusterFacts>, names: &BTreeSe
         })
         .collect();
     for (name, look) in looks {
+        if look.present {
+            memory.met.insert(name.clone());
+        }
         let presence = memory.presence.entry(name).or_default();
         *presence = std::mem::take(presence).seen(look);
     }
@@ -147,6 +162,7 @@ fn host(memory: &mut Memory, cluster: Option<&ClusterFacts>, name: &HostName, no
         resync: id.and_then(|id| memory.details.resync.get(&id).copied()),
         sending: memory.details.sending.get(name).copied(),
         upkeep: Some(upkeep),
+        rolled_back: memory.unmended(name),
     }
 }
 

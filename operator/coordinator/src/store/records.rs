@@ -30,8 +30,12 @@ pub(crate) enum Kind {
     Rate,
     /// Hosts of which a person said that what only they held may be given up.
     MayLack,
+    /// Hosts whose metadata went back, by their name; the value is what they are repaired for.
+    RolledBack,
     /// Hosts that were evicted, and know secrets that are still in use.
     Known,
+    /// Hosts that were evicted and of whose metadata a snapshot is still kept; the value is where.
+    Leftover,
 }
 
 impl Kind {
@@ -44,7 +48,9 @@ impl Kind {
             Self::Barred => "barred",
             Self::Rate => "rate",
             Self::MayLack => "may-lack",
+            Self::RolledBack => "rolled-back",
             Self::Known => "known",
+            Self::Leftover => "leftover",
         }
     }
 }

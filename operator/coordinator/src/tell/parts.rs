@@ -1,9 +1,11 @@
 //! Hosts, layout, space and gateways as status shows them.
 
 use hayloft_api::agent::GATEWAY_UNIT;
-use hayloft_api::status::{GatewayStatus, HostStatus, HostWatch, LayoutStatus, SpaceStatus};
+use hayloft_api::status::{
+    GatewayStatus, HostStatus, HostWatch, LayoutStatus, SecretsRenewal, SecretsStatus, SpaceStatus,
+};
 use hayloft_api::{Bytes, Document, HostName};
-use hayloft_engine::{AskedFor, Snapshot};
+use hayloft_engine::{AskedFor, Renewal, Snapshot};
 
 use crate::memory::Memory;
 use crate::observe::Observation;
@@ -177,5 +179,17 @@ pub(super) fn gateway(document: &Document, snapshot: &Snapshot, memory: &Memory)
             .iter()
             .map(|cache| cache.name.clone())
             .collect(),
+    }
+}
+
+pub(super) fn secrets(snapshot: &Snapshot, memory: &Memory) -> SecretsStatus {
+    SecretsStatus {
+        known_to: snapshot.secrets.known_to.iter().cloned().collect(),
+        renewal: match snapshot.secrets.renewal {
+            Renewal::None => SecretsRenewal::None,
+            Renewal::Staged { .. } => SecretsRenewal::Staged,
+            Renewal::Switched => SecretsRenewal::Switched,
+        },
+        last_down_ms: memory.last_outage.map(|measured| measured.down_ms),
     }
 }

@@ -1,6 +1,7 @@
 //! Bucket, key and token: drift is undone and told, what is foreign is left alone.
 
-use hayloft_api::status::{EventKind, Status};
+use hayloft_api::Secret;
+use hayloft_api::status::{ConditionType, EventKind, Status};
 use hayloft_coordinator::BUCKET;
 use hayloft_garage::admin::{AdminError, Change, Permissions, Quotas};
 
@@ -147,5 +148,47 @@ async fn the_coordinators_token_expires_and_may_not_make_tokens() {
         ),
         "{stranger:?}"
     );
+    home.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_somebody_else_made_is_named_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::start(dir.path(), 1).await;
+    let status = home.until("ready", is_ready).await;
+    let known = status.condition(ConditionType::KeysKnown).unwrap();
+    assert!(known.status, "{}", known.message);
+    let admin = home.admin(1).await;
+    let bucket = admin.bucket(BUCKET).await.unwrap().unwrap();
+    let stranger = "GK0123456789abcdef01234567";
+    let secret = Secret::new("0123456789abcdef0123456789abcdef");
+    admin.import_key(stranger, &secret, "who knows").await.unwrap();
+    let reads = Permissions {
+        read: true,
+        write: false,
+        owner: false,
+    };
+    admin.allow(&bucket.id, stranger, reads).await.unwrap();
+    let status = home
+        .until("named", |status| {
+            let known = status.condition(ConditionType::KeysKnown);
+            known.is_some_and(|known| !known.status)
+        })
+        .await;
+    let told = &status.condition(ConditionType::KeysKnown).unwrap().message;
+    assert!(told.contains(&format!("garage key delete {stranger}")), "{told}");
+    assert_eq!(
+        status.phase,
+        hayloft_api::status::Phase::Ready,
+        "nothing is broken"
+    );
+    assert!(admin.key(stranger).await.unwrap().is_some(), "it was touched");
+
+    admin.delete_key(stranger).await.unwrap();
+    home.until("known again", |status| {
+        let known = status.condition(ConditionType::KeysKnown);
+        known.is_some_and(|known| known.status)
+    })
+    .await;
     home.stop().await;
 }

@@ -166,6 +166,13 @@ impl Home {
         secrets
     }
 
+    /// The host whose Garage was asked in the last round.
+    pub(crate) fn asked_member(&self) -> u8 {
+        let snapshot = self.coordinator.as_ref().unwrap().snapshot();
+        let through = &snapshot.cluster.as_ref().unwrap().through;
+        (1..=9).find(|n| name(*n) == *through).unwrap()
+    }
+
     pub(crate) fn report(&self, n: u8) -> HostReport {
         self.agents[&name(n)].report.borrow().clone()
     }

@@ -9,6 +9,8 @@
 mod access;
 mod eviction;
 mod home;
+mod hung;
 mod leaders;
 mod life;
+mod preview;
 mod upkeep;

@@ -14,6 +14,8 @@ pub struct Access {
     pub key_creates: bool,
     /// The bucket, if it exists.
     pub bucket: Option<BucketFacts>,
+    /// Other keys that may do something with the bucket.
+    pub strangers: BTreeSet<String>,
     /// The coordinator's own admin token.
     pub token: AdminTokenFacts,
 }

@@ -6,6 +6,9 @@ use super::{Facts, Finding};
 use crate::words::list;
 use crate::{Reason as Because, Step};
 
+/// So many keys are named in a sentence.
+const NAMED: usize = 5;
+
 pub(super) fn secrets_kept(facts: Facts<'_>) -> Finding {
     let kind = ConditionType::SecretsKept;
     let secrets = &facts.snapshot.secrets;
@@ -43,6 +46,40 @@ pub(super) fn access_sound(facts: Facts<'_>) -> Finding {
         return Finding::bad(kind, reason, text);
     }
     Finding::good(kind, "bucket, key and tokens are as they should be")
+}
+
+/// Keys that somebody else made are named and not touched: a person may need them, and whoever was put out may have made
+/// them.
+pub(super) fn keys_known(facts: Facts<'_>) -> Finding {
+    let kind = ConditionType::KeysKnown;
+    let access = facts
+        .snapshot
+        .cluster
+        .as_ref()
+        .and_then(|cluster| cluster.access.as_ref());
+    let strangers: Vec<&String> = access
+        .map(|access| access.strangers.iter().collect())
+        .unwrap_or_default();
+    let (Some(first), number) = (strangers.first(), strangers.len()) else {
+        return Finding::good(kind, "no access key but Hayloft's own may use the bucket");
+    };
+    let named: Vec<&String> = strangers.iter().take(NAMED).copied().collect();
+    let more = if number > NAMED {
+        format!(", and {} more,", number - NAMED)
+    } else {
+        String::new()
+    };
+    let keys = if number == 1 {
+        "the access key"
+    } else {
+        "the access keys"
+    };
+    let text = format!(
+        "{keys} {}{more} may use the bucket and Hayloft did not make it: look with `garage key info {first}`; if nobody needs it, \
+         `garage key delete {first}`. Whoever was put out may have made one, and reads and writes with it still",
+        list(&named)
+    );
+    Finding::bad(kind, Reason::ForeignKeys, text)
 }
 
 pub(super) fn document_current(facts: Facts<'_>) -> Finding {

@@ -41,8 +41,8 @@ pub(super) fn fits(facts: Facts<'_>) -> Finding {
             let text = format!(
                 "up to {} are on their way to {name}, and {} fit beside what it holds and the reserve; make room there, \
                  or lower its pledge",
-                Bytes(coming),
-                Bytes(room)
+                Bytes(coming).about(),
+                Bytes(room).about()
             );
             return Finding::bad(kind, Reason::DiskTooSmall, text);
         }
@@ -51,8 +51,8 @@ pub(super) fn fits(facts: Facts<'_>) -> Finding {
             let text = format!(
                 "{} are free on the disk of {name}, less than the reserve of {}; make room there, lower its pledge, or add \
                  a host",
-                Bytes(disk.data_available),
-                Bytes(reserve)
+                Bytes(disk.data_available).about(),
+                Bytes(reserve).about()
             );
             return Finding::bad(kind, Reason::DiskTooSmall, text);
         }

@@ -1,6 +1,6 @@
 //! Hosts: whether they are there, sound, in time, fit and let in.
 
-use hayloft_api::agent::DataState;
+use hayloft_api::agent::{DataState, RolledBack};
 use hayloft_api::status::{ConditionType, Reason};
 
 use super::{Facts, Finding};
@@ -69,6 +69,17 @@ pub(super) fn disks_sound(facts: Facts<'_>) -> Finding {
              an empty one, say so with `hayloft host new-disk {name}`"
         );
         return Finding::bad(kind, Reason::DataLost, text);
+    }
+    for (name, host) in &facts.snapshot.hosts {
+        if let Some(RolledBack { had, found }) = host.rolled_back {
+            let text = format!(
+                "the metadata of {name} went back from layout version {had} to {found}, as after a backup was put back: its tables \
+                 and blocks are repaired, and nobody gives up a role until it is proven that it holds all that it should. If the \
+                 backup was older than a day, what was deleted since comes back: then rather let it join as a new host, with \
+                 `hayloft host evict {name}` and `hayloft host evict {name} --undo`"
+            );
+            return Finding::bad(kind, Reason::OlderMetadata, text);
+        }
     }
     for (name, host) in &facts.snapshot.hosts {
         let corrupted = host.upkeep.as_ref().map_or(0, |upkeep| upkeep.corruptions);

@@ -17,6 +17,10 @@ pub(super) fn placed(facts: Facts<'_>) -> Finding {
     let of = format!("layout version {version}");
     let moves = match moved.refilled {
         None => format!("data of {of} moves"),
+        Some(id) if moved.older_metadata => format!(
+            "{} is being repaired, for its metadata went back",
+            host_name(snapshot, id)
+        ),
         Some(id) => format!("the new data disk of {} is being filled", host_name(snapshot, id)),
     };
     let percent = f64::from(told.placed) / 10.0;

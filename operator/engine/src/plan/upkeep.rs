@@ -85,9 +85,15 @@ pub(super) fn look_after(input: &Input<'_>, plan: &mut Plan) {
 /// Keeps the metadata of the host whose snapshot is oldest, on a host of another zone.
 fn snapshot(input: &Input<'_>, holders: &[&Member<'_>], plan: &mut Plan) {
     let now = input.snapshot.now;
+    let keeps = |on: &HostName| holders.iter().any(|holder| holder.name == on && !holder.barred);
     let due = holders.iter().filter_map(|member| {
         let upkeep = of(member)?;
-        let last = upkeep.snapshot.as_ref().map(|kept| kept.made);
+        // One that lies on a host that left or was put out is none.
+        let last = upkeep
+            .snapshot
+            .as_ref()
+            .filter(|kept| keeps(&kept.on))
+            .map(|kept| kept.made);
         let every = if last.is_some() { SNAPSHOT_EVERY } else { TRY_AGAIN };
         let at = due_at(upkeep, last, every)?;
         let tried = upkeep

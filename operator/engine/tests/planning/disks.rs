@@ -2,7 +2,8 @@
 
 use crate::world::{World, document};
 use hayloft_api::document::HostState;
-use hayloft_engine::{AskedFor, Step};
+use hayloft_api::agent::RolledBack;
+use hayloft_engine::{AskedFor, Plan, Step, findings};
 use insta::assert_snapshot;
 use jiff::SignedDuration;
 
@@ -129,6 +130,21 @@ fn joiners_with_a_wrong_clock_and_with_an_old_garage_wait() {
     world.facts(4).skew = Some(SignedDuration::from_secs(-90));
     world.converge(3);
     assert_snapshot!(world.look());
+}
+
+#[test]
+fn a_host_whose_metadata_went_back_is_repaired_before_anybody_gives_up_a_role() {
+    let mut world = World::converged(4);
+    world.kept = true;
+    world.converge(1);
+    let host = world.snapshot.hosts.get_mut("host-2").unwrap();
+    host.rolled_back = Some(RolledBack { had: 3, found: 1 });
+    world.document.spec.hosts[3].state = HostState::Drained;
+    let findings = findings(&world.document, &world.snapshot, &Plan::default());
+    let told = findings.iter().find(|finding| !finding.holds).unwrap();
+    assert_snapshot!(told.message);
+    assert_snapshot!(world.story(12));
+    assert_eq!(world.snapshot.hosts["host-2"].rolled_back, None);
 }
 
 #[test]

@@ -205,6 +205,7 @@ fn every_rule_that_does_not_hold_says_why_and_what_to_do() {
         host.owner = Some(owner.parse().unwrap());
     }
     world.access.bucket.as_mut().unwrap().website = true;
+    world.access.strangers = (1..=7).map(|n| format!("GK{n:024}")).collect();
     world.snapshot.stale_document = Some(world.snapshot.now);
     world.document.spec.admission.min_garage = Some("2.6".to_owned());
     told.push(wrong(&mut world));

@@ -1,8 +1,8 @@
 //! What is done by the calendar, and drift that is undone.
 
-use crate::world::{World, document};
+use crate::world::{World, document, name};
 use hayloft_api::Bytes;
-use hayloft_engine::{AdminTokenFacts, BucketFacts};
+use hayloft_engine::{AdminTokenFacts, AskedFor, BucketFacts};
 use insta::assert_snapshot;
 
 #[test]
@@ -31,6 +31,30 @@ fn snapshots_repairs_and_scrubs_come_one_host_after_the_other() {
         })
     };
     assert!(kept(&world));
+}
+
+#[test]
+fn what_a_host_kept_of_others_is_kept_anew_elsewhere_when_it_is_put_out() {
+    let mut world = World::converged(4);
+    world.kept = true;
+    let pass = |world: &mut World, hours: u64| {
+        for _ in 0..hours {
+            world.passes(3600);
+            world.converge(3);
+        }
+    };
+    pass(&mut world, 12);
+    let keepers = |world: &World| -> Vec<_> {
+        let of = |n| {
+            let upkeep = world.snapshot.hosts[&name(n)].upkeep.as_ref().unwrap();
+            upkeep.snapshot.as_ref().unwrap().on.clone()
+        };
+        [1, 2, 3].map(of).into()
+    };
+    assert!(keepers(&world).contains(&name(4)), "{:?}", keepers(&world));
+    world.asks(4, AskedFor::Evict);
+    pass(&mut world, 12);
+    assert!(!keepers(&world).contains(&name(4)), "{:?}", keepers(&world));
 }
 
 #[test]

@@ -382,14 +382,23 @@ impl World {
             let report = facts.report.as_ref();
             if report.is_some_and(|report| report.data == DataState::Present) {
                 facts.asked = None;
-                filled.extend(layout.roles.get(&id).map(|_| id));
+                filled.extend(layout.roles.get(&id).map(|_| (id, false)));
+            }
+        }
+        for facts in self.snapshot.hosts.values_mut().filter(|facts| facts.rolled_back.is_some()) {
+            let id = facts.id.unwrap();
+            let moved = self.snapshot.moves.iter().find(|moved| moved.refilled == Some(id));
+            match moved {
+                None => filled.push((id, true)),
+                Some(moved) if moved.placed.is_some() => facts.rolled_back = None,
+                Some(_) => {}
             }
         }
         let map = self
             .garage
             .version(layout.version)
             .map(|version| version.map.clone());
-        for id in filled {
+        for (id, older_metadata) in filled {
             let holds = |partition: &u8| {
                 let map = map.as_ref().unwrap();
                 map.holders_of(*partition).contains(&id)
@@ -405,6 +414,7 @@ impl World {
             }
             self.snapshot.moves.push(MoveFacts {
                 refilled: Some(id),
+                older_metadata,
                 partitions: Some(partitions),
                 destinations: [(id, partitions)].into(),
                 ..applied(layout.version, now, &layout.roles, &layout.roles)

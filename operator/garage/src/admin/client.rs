@@ -124,10 +124,10 @@ impl Client {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether a page that needs no token says that all is well.
-    pub(super) async fn unasked(&self, path: &str) -> bool {
+    /// Whether a page that needs no token says that all is well; `None`: there is no answer.
+    pub(super) async fn unasked(&self, path: &str) -> Option<bool> {
         let answer = self.http.get(self.at(path)).timeout(TIMEOUT).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        answer.ok().map(|answer| answer.status().is_success())
     }
 
     /// Tells, within the usual time.

@@ -114,7 +114,13 @@ impl Client {
     /// Whether the member answers and reaches a write quorum of every partition. Asked where no token is needed, so it is
     /// the same for a member that has other secrets. Bounded by the caller.
     pub async fn reaches_quorum(&self) -> bool {
-        self.unasked("/health").await
+        self.unasked("/health").await == Some(true)
+    }
+
+    /// Whether the member answers at all, where no token is needed, whatever it sees of the others. Costs it next to nothing.
+    /// Bounded by the caller.
+    pub async fn answers(&self) -> bool {
+        self.unasked("/health").await.is_some()
     }
 
     /// Makes the member connect to peers; one outcome for each, in order. Garage gives each dial 10 s.
