@@ -287,3 +287,6 @@ fn concluded(attempt: &Attempt, facts: &ClusterFacts, now: Timestamp) -> bool {
     let over = !attempt.sent || now.duration_since(at).abs() > APPLYING;
     facts.layout.version >= attempt.version || (itself && over)
 }
+
+#[cfg(test)]
+mod tests;
