@@ -174,9 +174,11 @@ impl Memory {
     /// What went back in time with a host's metadata, until it is proven that the host holds all that it should again.
     pub(crate) fn unmended(&self, host: &HostName) -> Option<RolledBack> {
         let older = self.rolled_back.get(host)?;
-        let open = self.moves.records.values().any(|record| {
-            record.facts.refilled == Some(older.node) && record.facts.placed.is_none()
-        });
+        let open = self
+            .moves
+            .records
+            .values()
+            .any(|record| record.facts.refilled == Some(older.node) && record.facts.placed.is_none());
         (open || !older.begun).then_some(older.versions)
     }
 

@@ -89,6 +89,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) sound: &'a BTreeSet<NodeId>,
     /// Nodes that use a new data disk, and when a person said so.
     pub(crate) new_disks: &'a BTreeMap<NodeId, Timestamp>,
+    /// Nodes whose metadata went back to an earlier state, and when that was first heard.
+    pub(crate) older: &'a BTreeMap<NodeId, Timestamp>,
     pub(crate) bucket: Option<Bytes>,
     pub(crate) now: Timestamp,
 }
@@ -172,7 +174,8 @@ impl Moves {
 
     /// A disk that was replaced is filled again. One that is replaced again while that goes on is begun anew.
     fn refill(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
-        for (id, said) in seen.new_disks {
+        for (id, said) in seen.new_disks.iter().chain(seen.older) {
+            let older = seen.older.contains_key(id);
             let holds = seen.layout.roles.get(id);
             if holds.is_none_or(|role| role.capacity.is_none()) {
                 continue;
@@ -185,10 +188,12 @@ impl Moves {
                 Some(record) if record.facts.applied >= *said => {}
                 Some(record) => {
                     record.begin_anew(seen.now);
+                    record.facts.older_metadata |= older;
                     news.push(News::Refilled(record.facts.key()));
                 }
                 None => {
-                    let record = MoveRecord::refill(seen.layout, *id, seen.now);
+                    let mut record = MoveRecord::refill(seen.layout, *id, seen.now);
+                    record.facts.older_metadata = older;
                     news.push(News::Refilled(record.facts.key()));
                     self.records.insert(record.facts.key(), record);
                 }

@@ -170,6 +170,9 @@ fn delay(now: Timestamp, from: Timestamp, length: SignedDuration, what: &str) ->
 fn what(snapshot: &Snapshot, facts: &MoveFacts) -> String {
     let (mut joins, mut leaves, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     let name = |id: &NodeId| host_name(snapshot, *id);
+    if let Some(id) = facts.refilled.as_ref().filter(|_| facts.older_metadata) {
+        return format!("{} is being repaired, for its metadata went back", name(id));
+    }
     if let Some(id) = &facts.refilled {
         return format!("the new data disk of {} is being filled", name(id));
     }

@@ -299,6 +299,8 @@ pub enum Reason {
     Barred,
     /// The host's data disk was replaced, as a person said.
     NewDisk,
+    /// The host's metadata went back to an earlier state.
+    OlderMetadata,
     /// It was away too long.
     DeadTooLong {
         /// The host.
@@ -437,14 +439,19 @@ pub enum WaitsFor {
     },
     /// The tables of these hosts to be compared with those of others.
     TableRepairs {
-        /// The move.
-        version: u64,
+        /// The version that settled without some, where that is why.
+        version: Option<u64>,
         /// The hosts.
         hosts: Vec<String>,
     },
     /// A new data disk to be filled.
     Filled {
         /// Its host.
+        host: String,
+    },
+    /// A host whose metadata went back to be repaired.
+    Mended {
+        /// It.
         host: String,
     },
     /// A comparison of block names.

@@ -113,11 +113,13 @@ impl fmt::Display for WaitsFor {
                 "a repair of {} that begins after version {version} settled and finds no error",
                 list(hosts)
             ),
-            Self::TableRepairs { version, hosts } => write!(
-                f,
-                "the tables of {} to be compared with those of the others, for version {version} settled without some",
-                list(hosts)
-            ),
+            Self::TableRepairs { version, hosts } => {
+                write!(f, "the tables of {} to be compared with those of the others", list(hosts))?;
+                match version {
+                    Some(version) => write!(f, ", for version {version} settled without some"),
+                    None => Ok(()),
+                }
+            }
             Self::Filled { host } => write!(f, "the new data disk of {host} to hold all that it should"),
             Self::Mended { host } => write!(
                 f,
@@ -415,7 +417,7 @@ impl fmt::Display for Step {
                 },
             } => write!(
                 f,
-                "compare the blocks that {}, whose data disk is new, and the other holders list",
+                "compare the blocks that {}, which is filled again, and the other holders list",
                 id.short()
             ),
             Self::SetResync {

@@ -158,7 +158,9 @@ impl Loop {
     fn older_metadata(&mut self, sound: &BTreeSet<NodeId>, now: Timestamp) -> BTreeMap<NodeId, Timestamp> {
         for (host, heard) in &self.memory.heard {
             let report = &heard.report;
-            let Some(versions) = report.rolled_back else { continue };
+            let Some(versions) = report.rolled_back else {
+                continue;
+            };
             let node = report.garage_id;
             let known = self.memory.rolled_back.get(host);
             if known.is_none_or(|known| known.node != node || known.versions != versions) {

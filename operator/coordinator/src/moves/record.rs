@@ -58,6 +58,7 @@ impl MoveRecord {
                 repairs: BTreeMap::new(),
                 tables: BTreeMap::new(),
                 missing_allowed: None,
+                older_metadata: false,
                 comparing: None,
                 compared: None,
                 held: BTreeMap::new(),
@@ -90,6 +91,7 @@ impl MoveRecord {
         self.facts.applied = seen;
         self.facts.quickened.clear();
         self.facts.repairs.clear();
+        self.facts.tables.clear();
         self.facts.compared = None;
         self.workers.clear();
         self.comparing = None;

@@ -59,6 +59,7 @@ struct Scene {
     gone: BTreeSet<NodeId>,
     sound: BTreeSet<NodeId>,
     new_disks: BTreeMap<NodeId, Timestamp>,
+    older: BTreeMap<NodeId, Timestamp>,
 }
 
 impl Scene {
@@ -71,6 +72,7 @@ impl Scene {
             gone: BTreeSet::new(),
             sound: (1..=5).map(id).collect(),
             new_disks: BTreeMap::new(),
+            older: BTreeMap::new(),
         };
         scene.moves.maps.insert(1, map([1, 2, 3]));
         let news = scene.see(&layout(1, &[1, 2, 3], true), 1);
@@ -94,6 +96,7 @@ impl Scene {
             gone: &self.gone,
             sound: &self.sound,
             new_disks: &self.new_disks,
+            older: &self.older,
             bucket: Some(Bytes(256_000)),
             now: at(now),
         })
@@ -230,6 +233,35 @@ fn a_new_data_disk_is_a_move_of_all_that_its_node_should_hold() {
     assert_eq!(scene.see(&layout, 17), [], "compared before it was repaired");
     filled(&mut scene, key, 15, 20);
     assert_eq!(scene.see(&layout, 22), [News::Placed(key), News::Over(key)]);
+}
+
+#[test]
+fn metadata_that_went_back_is_repaired_before_blocks_are_looked_for() {
+    let mut scene = Scene::new();
+    let key = MoveKey {
+        version: 1,
+        refilled: Some(id(2)),
+    };
+    let layout = layout(1, &[1, 2, 3], true);
+    scene.older.insert(id(2), at(10));
+    assert_eq!(scene.see(&layout, 12), [News::Refilled(key), News::Settled(key)]);
+    assert_eq!(scene.see(&layout, 13), [], "it was begun");
+    filled(&mut scene, key, 15, 20);
+    assert_eq!(scene.see(&layout, 22), [], "no table was repaired");
+    let facts = &mut scene.moves.records.get_mut(&key).unwrap().facts;
+    let repair = RepairFacts {
+        launched: at(23),
+        finished: Some(at(24)),
+        errors: 0,
+    };
+    facts.tables = (1..=3).map(|n| (id(n), repair)).collect();
+    assert_eq!(
+        scene.see(&layout, 25),
+        [],
+        "its blocks were looked for by what it knew before"
+    );
+    filled(&mut scene, key, 26, 30);
+    assert_eq!(scene.see(&layout, 32), [News::Placed(key), News::Over(key)]);
 }
 
 #[test]

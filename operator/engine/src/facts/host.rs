@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hayloft_api::agent::{BlocksReport, DataState, DiskReport};
+use hayloft_api::agent::{BlocksReport, DataState, DiskReport, RolledBack};
 use hayloft_api::question::LayoutDigest;
 use hayloft_api::{HostName, NodeId, Rate, ZoneName};
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +42,8 @@ pub struct HostFacts {
     pub sending: Option<Rate>,
     /// What was done for its upkeep; `None`: not known yet.
     pub upkeep: Option<Upkeep>,
+    /// Its metadata is older than what it had before, and it is not proven yet that it holds all that it should.
+    pub rolled_back: Option<RolledBack>,
 }
 
 impl HostFacts {

@@ -95,6 +95,10 @@ pub struct MoveFacts {
     /// The `tables` repair of each node, where somebody allowed data to be missing.
     #[serde(default)]
     pub tables: BTreeMap<NodeId, RepairFacts>,
+    /// Whether the refilled node's metadata went back to an earlier state: then its disk is the old one, and tables are repaired
+    /// before blocks are looked for.
+    #[serde(default)]
+    pub older_metadata: bool,
     /// When somebody allowed that what only dead hosts held is missing: everyone is repaired then.
     #[serde(default)]
     pub missing_allowed: Option<Timestamp>,
@@ -161,11 +165,16 @@ impl MoveFacts {
         self.partitions == Some(0) && self.departures().next().is_none() && self.missing_allowed.is_none()
     }
 
-    /// Whether the tables of everyone were compared with the others' since somebody allowed data to be missing; at once
-    /// where nobody did. Who does not hold a role any more is not waited for.
+    /// Whether tables are repaired before blocks are looked for.
+    pub fn repairs_tables(&self) -> bool {
+        self.missing_allowed.is_some() || self.older_metadata
+    }
+
+    /// Whether the tables of everyone were compared with the others' since somebody allowed data to be missing, or since a
+    /// host's metadata went back; at once where neither happened. Who does not hold a role any more is not waited for.
     pub fn tables_done(&self, holds: impl Fn(NodeId) -> bool) -> bool {
         let stores = self.after.iter().filter(|(_, role)| role.capacity.is_some());
-        self.missing_allowed.is_none()
+        !self.repairs_tables()
             || stores.map(|(id, _)| *id).filter(|id| holds(*id)).all(|id| {
                 let repair = self.tables.get(&id);
                 repair.is_some_and(|repair| repair.finished.is_some())

@@ -50,6 +50,9 @@ pub(super) fn follow(input: &Input<'_>, plan: &mut Plan) {
 fn goal(input: &Input<'_>, facts: &MoveFacts) -> String {
     match facts.refilled {
         None => format!("place the data of layout version {}", facts.version),
+        Some(id) if facts.older_metadata => {
+            format!("repair {}, whose metadata went back", input.name_of(id))
+        }
         Some(id) => format!("fill the new data disk of {}", input.name_of(id)),
     }
 }
@@ -59,6 +62,9 @@ pub(super) fn done(input: &Input<'_>, facts: &MoveFacts) -> WaitsFor {
     match facts.refilled {
         None => WaitsFor::Placed {
             version: facts.version,
+        },
+        Some(id) if facts.older_metadata => WaitsFor::Mended {
+            host: input.name_of(id),
         },
         Some(id) => WaitsFor::Filled {
             host: input.name_of(id),
@@ -71,6 +77,7 @@ fn reason(facts: &MoveFacts) -> Reason {
         None => Reason::Move {
             version: facts.version,
         },
+        Some(_) if facts.older_metadata => Reason::OlderMetadata,
         Some(_) => Reason::NewDisk,
     }
 }
@@ -261,7 +268,7 @@ fn needs_repair(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
 /// Where somebody allowed data to be missing, tables are repaired before blocks are looked for. Gives whether that is done.
 fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, what: &str, plan: &mut Plan) -> bool {
     let holds = |id: NodeId| cluster.layout.roles.contains_key(&id);
-    if facts.missing_allowed.is_none() || facts.tables_done(holds) {
+    if !facts.repairs_tables() || facts.tables_done(holds) {
         return true;
     }
     let nodes: BTreeSet<NodeId> = cluster
@@ -291,7 +298,7 @@ fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, what: &s
         repair.is_none_or(|repair| repair.finished.is_none())
     });
     let hosts: Vec<String> = open.map(|id| input.name_of(*id)).collect();
-    let version = facts.version;
+    let version = facts.missing_allowed.map(|_| facts.version);
     plan.wait(what, WaitsFor::TableRepairs { version, hosts });
     false
 }

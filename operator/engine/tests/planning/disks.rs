@@ -1,8 +1,8 @@
 //! Disks that are lost, replaced or too small, clocks that are wrong, and Garages that are too old.
 
 use crate::world::{World, document};
-use hayloft_api::document::HostState;
 use hayloft_api::agent::RolledBack;
+use hayloft_api::document::HostState;
 use hayloft_engine::{AskedFor, Plan, Step, findings};
 use insta::assert_snapshot;
 use jiff::SignedDuration;
@@ -137,14 +137,13 @@ fn a_host_whose_metadata_went_back_is_repaired_before_anybody_gives_up_a_role() 
     let mut world = World::converged(4);
     world.kept = true;
     world.converge(1);
-    let host = world.snapshot.hosts.get_mut("host-2").unwrap();
-    host.rolled_back = Some(RolledBack { had: 3, found: 1 });
+    world.facts(2).rolled_back = Some(RolledBack { had: 3, found: 1 });
     world.document.spec.hosts[3].state = HostState::Drained;
     let findings = findings(&world.document, &world.snapshot, &Plan::default());
     let told = findings.iter().find(|finding| !finding.holds).unwrap();
     assert_snapshot!(told.message);
     assert_snapshot!(world.story(12));
-    assert_eq!(world.snapshot.hosts["host-2"].rolled_back, None);
+    assert_eq!(world.facts(2).rolled_back, None);
 }
 
 #[test]

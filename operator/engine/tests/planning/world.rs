@@ -385,13 +385,15 @@ impl World {
                 filled.extend(layout.roles.get(&id).map(|_| (id, false)));
             }
         }
-        for facts in self.snapshot.hosts.values_mut().filter(|facts| facts.rolled_back.is_some()) {
+        for facts in self
+            .snapshot
+            .hosts
+            .values_mut()
+            .filter(|facts| facts.rolled_back.is_some())
+        {
             let id = facts.id.unwrap();
-            let moved = self.snapshot.moves.iter().find(|moved| moved.refilled == Some(id));
-            match moved {
-                None => filled.push((id, true)),
-                Some(moved) if moved.placed.is_some() => facts.rolled_back = None,
-                Some(_) => {}
+            if !self.snapshot.moves.iter().any(|moved| moved.refilled == Some(id)) {
+                filled.push((id, true));
             }
         }
         let map = self
@@ -470,6 +472,11 @@ impl World {
         for facts in moves.iter_mut().rev() {
             if facts.placed.is_none() && (covered || facts.is_placed(started)) {
                 facts.placed = Some(now);
+                let mended = facts.refilled.filter(|_| facts.older_metadata);
+                let mut hosts = self.snapshot.hosts.values_mut();
+                if let Some(host) = hosts.find(|host| mended.is_some() && host.id == mended) {
+                    host.rolled_back = None;
+                }
             }
             covered |= facts.placed.is_some() && facts.version == layout.version;
             let settled = facts.settled;
@@ -742,12 +749,12 @@ impl World {
         if kind == RepairKind::Blocks {
             self.repair(id);
         }
-        if let (RepairKind::Tables, Reason::Move { version }) = (kind, reason) {
-            let moved = self
-                .snapshot
-                .moves
-                .iter_mut()
-                .find(|facts| facts.version == *version);
+        if let (RepairKind::Tables, Reason::Move { .. } | Reason::OlderMetadata) = (kind, reason) {
+            let wanted = |facts: &&mut MoveFacts| match reason {
+                Reason::Move { version } => facts.version == *version,
+                _ => facts.older_metadata && facts.placed.is_none(),
+            };
+            let moved = self.snapshot.moves.iter_mut().find(wanted);
             let begun = RepairFacts {
                 launched: now,
                 finished: None,
