@@ -5,7 +5,7 @@ use hayloft_api::Span;
 use hayloft_api::document::HostState;
 use hayloft_api::status::ConditionType;
 use hayloft_engine::AskedFor;
-use hayloft_rebalance::{Change, Return, host, storage_host};
+use hayloft_rebalance::{Change, Return, claims_placed, host, storage_host};
 
 use crate::scene::{Scene, hosts, in_layout, is_up, trouble};
 
@@ -214,6 +214,11 @@ async fn large_two_dead_of_five_are_put_out_by_a_person_and_nothing_that_has_a_c
                 && status.layout.partitions_with_quorum == Some(256)
                 && trouble(status, ConditionType::SecretsKept).is_none()
         })
+        .await?;
+    // Tables are compared first, then blocks are looked for and compared.
+    scene
+        .cluster
+        .until("placed", |status| claims_placed(status, before + 1))
         .await?;
     scene
         .load
