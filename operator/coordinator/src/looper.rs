@@ -173,7 +173,7 @@ impl Loop {
         now: Timestamp,
     ) {
         for planned in &plan.steps {
-            tracing::info!(step = %planned.step, reason = %planned.reason, "acting");
+            tracing::info!(step = %planned.step.named(&plan.names), reason = %planned.reason, "acting");
             let mut actor = Actor {
                 document,
                 snapshot,
@@ -197,7 +197,7 @@ impl Loop {
                     outcome.unconnected(&error);
                 }
                 Err(error) => {
-                    outcome.fail(&planned.step.to_string(), &error);
+                    outcome.fail(&planned.step.named(&plan.names).to_string(), &error);
                     if let Some(failure) = outcome.last_failure() {
                         self.memory.events.tell(now, EventKind::Failed, failure);
                     }

@@ -33,3 +33,4 @@ pub use preview::preview;
 pub use progress::progress;
 pub use resync::{Pace, resync_setting};
 pub use step::{Drift, GaragePlan, GatewayPlan, HostPlan, Reason, RepairKind, Step, Waiting, WaitsFor};
+pub use words::NamedStep;

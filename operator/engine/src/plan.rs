@@ -16,11 +16,13 @@ mod settle;
 mod upkeep;
 mod version;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use hayloft_api::{HostName, NodeId};
 use serde::Serialize;
 
-use crate::{Input, Leadership, Reason, Step, Waiting, WaitsFor};
+use crate::{Input, Leadership, Reason, Snapshot, Step, Waiting, WaitsFor};
 
 pub(crate) use join::{SKEW, older};
 pub(crate) use moves::RECEIVING_DELAY;
@@ -35,6 +37,9 @@ pub struct Plan {
     pub steps: Vec<Planned>,
     /// To be done later.
     pub waiting: Vec<Waiting>,
+    /// What hosts are called whose nodes steps speak of.
+    #[serde(skip)]
+    pub names: BTreeMap<NodeId, HostName>,
 }
 
 /// A step and why it is taken.
@@ -81,7 +86,7 @@ impl fmt::Display for Plan {
             return writeln!(f, "nothing to do: all is as declared");
         }
         for (n, Planned { step, reason }) in self.steps.iter().enumerate() {
-            writeln!(f, "{}. {step} ({reason})", n + 1)?;
+            writeln!(f, "{}. {} ({reason})", n + 1, step.named(&self.names))?;
         }
         for waiting in &self.waiting {
             writeln!(f, "-  {waiting}")?;
@@ -92,7 +97,10 @@ impl fmt::Display for Plan {
 
 /// Plans what to do now. Carrying the steps out and planning again leads, step by step, to what is declared.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        names: names(input.snapshot),
+        ..Plan::default()
+    };
     if let Some(waits_for) = not_leading(&input.snapshot.leadership) {
         plan.wait("do anything", waits_for);
         return plan;
@@ -116,6 +124,16 @@ pub fn plan(input: &Input<'_>) -> Plan {
         );
     }
     plan
+}
+
+/// The hosts that nodes are or were.
+fn names(snapshot: &Snapshot) -> BTreeMap<NodeId, HostName> {
+    let hosts = snapshot.hosts.iter();
+    let former = hosts
+        .clone()
+        .flat_map(|(name, facts)| facts.former.iter().map(move |id| (*id, name.clone())));
+    let now = hosts.filter_map(|(name, facts)| Some((facts.id?, name.clone())));
+    former.chain(now).collect()
 }
 
 /// Whoever does not lead does nothing: two who act would split the cluster.

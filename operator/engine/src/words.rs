@@ -1,9 +1,9 @@
 //! Steps, reasons and waits as sentences.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use hayloft_api::{Bytes, Span};
+use hayloft_api::{Bytes, HostName, Span};
 
 use hayloft_api::NodeId;
 
@@ -64,10 +64,6 @@ pub(crate) fn moved<T: fmt::Display>(joins: &[T], changes: &[T], leaves: &[T], r
     } else {
         list(&parts)
     }
-}
-
-fn shorts(nodes: &BTreeSet<NodeId>) -> String {
-    list(&nodes.iter().map(NodeId::short).collect::<Vec<_>>())
 }
 
 impl fmt::Display for WaitsFor {
@@ -300,8 +296,39 @@ impl fmt::Display for Reason {
     }
 }
 
-impl fmt::Display for Step {
+/// A step with hosts by name where it speaks of nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedStep<'a> {
+    step: &'a Step,
+    names: &'a BTreeMap<NodeId, HostName>,
+}
+
+impl fmt::Display for NamedStep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.step.tell(f, self.names)
+    }
+}
+
+impl fmt::Display for Step {
+    /// With the short ids of nodes; see [`Step::named`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f, &BTreeMap::new())
+    }
+}
+
+impl Step {
+    /// The same for people: hosts are called by `names` instead of the ids of their nodes.
+    pub const fn named<'a>(&'a self, names: &'a BTreeMap<NodeId, HostName>) -> NamedStep<'a> {
+        NamedStep { step: self, names }
+    }
+
+    fn tell(&self, f: &mut fmt::Formatter<'_>, names: &BTreeMap<NodeId, HostName>) -> fmt::Result {
+        let called = |id: &NodeId| names.get(id).map_or_else(|| id.short(), ToString::to_string);
+        let shorts = |nodes: &BTreeSet<NodeId>| {
+            let mut called: Vec<String> = nodes.iter().map(called).collect();
+            called.sort();
+            list(&called)
+        };
         match self {
             Self::Desire { host, plan } => {
                 write!(f, "tell {host} to run ")?;
@@ -353,14 +380,17 @@ impl fmt::Display for Step {
             } => {
                 write!(f, "apply layout version {version}, through {through}:")?;
                 for (id, change) in roles {
-                    let short = id.short();
+                    let name = called(id);
                     match change {
-                        RoleChange::Remove => write!(f, " -{short}")?,
+                        RoleChange::Remove => write!(f, " -{name}")?,
                         RoleChange::Assign(role) => {
                             let capacity = role
                                 .capacity
                                 .map_or("gateway".to_owned(), |n| Bytes(n).to_string());
-                            write!(f, " {short}={}/{capacity}/{}", role.zone, role.tags.join("+"))?;
+                            write!(f, " {name}={}/{capacity}", role.zone)?;
+                            if role.tags != [name] {
+                                write!(f, "/{}", role.tags.join("+"))?;
+                            }
                         }
                     }
                 }

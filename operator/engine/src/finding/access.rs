@@ -42,7 +42,11 @@ pub(super) fn access_sound(facts: Facts<'_>) -> Finding {
             }
             _ => continue,
         };
-        let text = format!("being done: {} ({})", planned.step, planned.reason);
+        let text = format!(
+            "being done: {} ({})",
+            planned.step.named(&facts.plan.names),
+            planned.reason
+        );
         return Finding::bad(kind, reason, text);
     }
     Finding::good(kind, "bucket, key and tokens are as they should be")
