@@ -111,7 +111,7 @@ impl Garage {
         }
         let first = nodes.first().context("a cluster needs at least one node")?;
         let admin = Admin::new(&first.admin, &admin_token)?;
-        let (access_key_id, secret_access_key) = set_up(&admin, &nodes).await?;
+        let (access_key_id, secret_access_key) = set_up(&admin, &nodes, &admin_token).await?;
         let garage = Self {
             nodes,
             admin,
@@ -156,7 +156,14 @@ impl Garage {
             .admin
             .post("CreateBucket", &json!({ "globalAlias": name }))
             .await?;
-        allow(&self.admin, &bucket["id"], &self.access_key_id).await
+        allow(
+            &self.admin,
+            &bucket["id"],
+            &self.access_key_id,
+            &self.nodes,
+            &self.admin_token,
+        )
+        .await
     }
 
     /// Bytes of all objects in a bucket, as Garage counts them: once, however often they are stored.
@@ -229,7 +236,7 @@ impl Garage {
 }
 
 /// Makes layout, bucket and key.
-async fn set_up(admin: &Admin, nodes: &[Node]) -> anyhow::Result<(String, String)> {
+async fn set_up(admin: &Admin, nodes: &[Node], token: &str) -> anyhow::Result<(String, String)> {
     until("all nodes see each other", || async {
         let status = admin.get("GetClusterStatus").await?;
         let seen = status["nodes"].as_array().map_or(0, |list| {
@@ -270,14 +277,36 @@ async fn set_up(admin: &Admin, nodes: &[Node]) -> anyhow::Result<(String, String
         .as_str()
         .context("the new key has no secret")?
         .to_owned();
-    allow(admin, &bucket["id"], &id).await?;
+    allow(admin, &bucket["id"], &id, nodes, token).await?;
     Ok((id, secret))
 }
 
-async fn allow(admin: &Admin, bucket: &serde_json::Value, key: &str) -> anyhow::Result<()> {
+/// Lets the key use the bucket, and waits until every node knows: each reads such things from its own copy.
+async fn allow(
+    admin: &Admin,
+    bucket: &serde_json::Value,
+    key: &str,
+    nodes: &[Node],
+    token: &str,
+) -> anyhow::Result<()> {
     let permissions = json!({ "read": true, "write": true, "owner": true });
     let allow = json!({ "bucketId": bucket, "accessKeyId": key, "permissions": permissions });
     admin.post("AllowBucketKey", &allow).await?;
+    let id = bucket.as_str().context("the bucket has no id")?;
+    let call = format!("GetBucketInfo?id={id}");
+    for node in nodes {
+        let admin = Admin::new(&node.admin, token)?;
+        until("every node knows the key", || async {
+            let info = admin.get(&call).await?;
+            let keys = info["keys"].as_array().context("no keys are told of")?;
+            let allowed = keys
+                .iter()
+                .any(|known| known["accessKeyId"] == key && known["permissions"]["write"] == true);
+            anyhow::ensure!(allowed, "the key may not write yet");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 

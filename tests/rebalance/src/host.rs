@@ -66,7 +66,7 @@ impl Host {
             .enable_all()
             .build()?;
         // The stand-in for a gateway says that it listens, and does nothing else.
-        let script = r#"echo '{"listening":"127.0.0.1:1"}'; exec sleep 3600"#;
+        let script = r#"trap '' HUP; echo '{"listening":"127.0.0.1:1"}'; exec sleep 3600"#;
         let config = AgentConfig {
             host: name.clone(),
             places: Places {
@@ -79,7 +79,7 @@ impl Host {
                 },
             },
             garage_version: "2.5.0".parse().ok().context("no version")?,
-            gateway_addr: gateway.then(|| "127.0.0.1:1".to_owned()),
+            gateway_addr: gateway.then(|| "127.0.0.1:0".to_owned()),
             node_key_seed: rand::random(),
             clock: Clock::new(clock),
             remembers_promises: true,

@@ -100,7 +100,7 @@ impl Home {
                 },
             },
             garage_version: "2.5.0".parse::<GarageVersion>().unwrap(),
-            gateway_addr: (n == 1).then(|| "127.0.0.1:1".to_owned()),
+            gateway_addr: (n == 1).then(|| "127.0.0.1:0".to_owned()),
             node_key_seed: [seed; 32],
             clock: Clock::new(self.clock()),
             remembers_promises: true,

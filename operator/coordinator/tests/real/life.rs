@@ -1,5 +1,7 @@
 //! The life of a cluster: from nothing, hosts join, leave, die and come back.
 
+use std::time::Duration;
+
 use hayloft_api::agent::GARAGE_UNIT;
 use hayloft_api::status::{ConditionType, Phase, Status};
 use hayloft_coordinator::BUCKET;
@@ -38,10 +40,18 @@ async fn a_cluster_comes_up_from_nothing_and_a_second_start_changes_nothing() {
     let status = home.until("ready again", is_ready).await;
     assert_eq!(status.layout.version, 1);
     assert_eq!((1..=3).map(|n| home.report(n).garage_id).collect::<Vec<_>>(), ids);
-    assert_eq!(
-        home.admin(3).await.bucket(BUCKET).await.unwrap().unwrap().id,
-        bucket.id
-    );
+    // The third may not be connected yet when the first is.
+    let admin = home.admin(3).await;
+    let seen = async {
+        loop {
+            if let Ok(Some(seen)) = admin.bucket(BUCKET).await {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(30), seen).await.unwrap();
+    assert_eq!(seen.id, bucket.id);
     home.stop().await;
 }
 
