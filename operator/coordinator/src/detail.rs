@@ -2,14 +2,15 @@
 //! Every question has its own bound, so that a node that hangs holds up only what is about it.
 
 mod tables;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
-use hayloft_api::{Bytes, HostName, NodeId, Rate};
+use hayloft_api::{HostName, NodeId, Rate};
 use hayloft_engine::{RepairFacts, ResyncFacts};
-use hayloft_garage::admin::{AdminError, Client, Repair, Requests, Variable, Whom, Worker, WorkerState};
+use hayloft_garage::admin::{AdminError, Client, Repair, Variable, Whom, Worker, WorkerState};
 use jiff::{SignedDuration, Timestamp};
 
 use self::tables::Resting;
@@ -23,10 +24,6 @@ const MOVING: SignedDuration = SignedDuration::from_secs(3);
 const CALM: SignedDuration = SignedDuration::from_secs(60);
 /// Scrubs find damage over days.
 const SCRUBS: SignedDuration = SignedDuration::from_secs(600);
-/// Request counters are compared over at least so long.
-const COUNTED_OVER: SignedDuration = SignedDuration::from_secs(10);
-/// Fewer S3 requests a second, over all hosts, are next to nothing.
-const IDLE: f64 = 2.0;
 
 /// A node's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -190,59 +187,6 @@ impl Details {
                 Ok(_) => drop(self.upkeep.remove(&id)),
             }
         }
-    }
-
-    /// Compares request counters of all hosts with the last ones.
-    pub(crate) async fn count_requests(&mut self, clients: &BTreeMap<HostName, Client>, now: Timestamp) {
-        if self
-            .requests
-            .as_ref()
-            .is_some_and(|(at, _)| !due(Some(*at), COUNTED_OVER, now))
-        {
-            return;
-        }
-        let asked = clients.iter().map(|(host, client)| async move {
-            let text = bounded(client.metrics()).await?;
-            Some((host.clone(), Requests::of(&text)))
-        });
-        let seen: BTreeMap<HostName, Requests> = join_all(asked).await.into_iter().flatten().collect();
-        for (host, requests) in &seen {
-            self.count_reads(host, requests.block_bytes_read, now);
-        }
-        let counts: BTreeMap<HostName, u64> = seen.into_iter().map(|(host, seen)| (host, seen.s3)).collect();
-        if let Some((at, before)) = &self.requests {
-            let passed = now.duration_since(*at).as_secs_f64();
-            let more = counts
-                .iter()
-                // A daemon that was started anew counts from nothing.
-                .map(|(host, count)| count.saturating_sub(before.get(host).copied().unwrap_or(*count)));
-            #[expect(clippy::cast_precision_loss, reason = "a rate, compared with a small number")]
-            let rate = more.sum::<u64>() as f64 / passed.max(1.0);
-            self.idle = Some(rate < IDLE);
-        }
-        self.requests = Some((now, counts));
-    }
-}
-
-impl Details {
-    /// What a host reads is what it sends, to members and clients: the limit of its link is for both.
-    fn count_reads(&mut self, host: &HostName, bytes: u64, now: Timestamp) {
-        if let Some((at, before)) = self.reads.insert(host.clone(), (now, bytes))
-            && bytes >= before
-        {
-            let millis = u128::try_from(now.duration_since(at).as_millis())
-                .unwrap_or(0)
-                .max(1);
-            let rate = u128::from(bytes - before) * 1000 / millis;
-            let rate = Rate(Bytes(u64::try_from(rate).unwrap_or(u64::MAX)));
-            self.sending.insert(host.clone(), rate);
-        }
-    }
-
-    /// A host's speed was set: what it did before says nothing of what it does now.
-    pub(crate) fn forget_speed(&mut self, host: &HostName) {
-        self.sending.remove(host);
-        self.reads.remove(host);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A join, and a host that is put out.
 
-use hayloft_api::status::{ConditionType, Status};
+use hayloft_api::status::{ConditionType, SecretsRenewal, Status};
 use hayloft_engine::AskedFor;
 
 use crate::home::{Home, PATIENCE, document, is_ready, name};
@@ -110,6 +110,55 @@ async fn a_coordinator_that_dies_at_every_place_of_an_eviction_leaves_no_old_sec
             .all(|role| role.id != evicted)
     );
     assert_eq!(admin.key(&old.access_key_id).await.unwrap(), None);
+    home.stop().await;
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_away_when_new_secrets_are_put_to_use_gets_them_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = fail::FailScenario::setup();
+    let mut home = Home::start(dir.path(), 4).await;
+    home.until("ready", |status| {
+        is_ready(status) && status.layout.storage_hosts == 4
+    })
+    .await;
+    let old = home.secrets().await;
+    // All have written them down, and nobody uses them.
+    fail::cfg("before-switch", "1*panic->off").unwrap();
+    let coordinator = home.coordinator.as_ref().unwrap();
+    coordinator.ask(&name(4), AskedFor::Evict).await.unwrap();
+    let mut status = home.coordinator.as_ref().unwrap().status();
+    let died = tokio::time::timeout(PATIENCE, status.wait_for(|_| false)).await;
+    assert!(died.unwrap().is_err());
+    assert_eq!(home.secrets().await.rpc_secret, old.rpc_secret);
+    home.agents.remove(&name(3)).unwrap().stop().await;
+    home.links.send_modify(|links| drop(links.remove(&name(3))));
+
+    home.coordinate().await;
+    home.until("switched", |status| {
+        status.secrets.renewal == SecretsRenewal::Switched
+    })
+    .await;
+    let new = home.secrets().await;
+    assert_ne!(old.rpc_secret, new.rpc_secret);
+    let on_disk = |n| std::fs::read_to_string(home.dir.join(format!("host-{n}/rpc-secret"))).unwrap();
+    assert_eq!(on_disk(3).trim(), old.rpc_secret.expose(), "it is away");
+
+    home.agent(3).await;
+    home.until("rid of host-4", |status| {
+        let kept = status.condition(ConditionType::SecretsKept);
+        let told = status
+            .events
+            .iter()
+            .any(|event| event.text.contains("nothing that host-4 knew"));
+        told && kept.is_some_and(|kept| kept.status)
+    })
+    .await;
+    for n in 1..=3 {
+        let text = std::fs::read_to_string(home.dir.join(format!("host-{n}/rpc-secret"))).unwrap();
+        assert_eq!(text.trim(), new.rpc_secret.expose(), "host-{n}");
+    }
     home.stop().await;
     scenario.teardown();
 }

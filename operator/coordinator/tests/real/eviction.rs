@@ -1,6 +1,6 @@
 //! A host is put out without its help, and what it knew opens nothing any more.
 
-use hayloft_api::status::{ConditionType, EventKind};
+use hayloft_api::status::{ConditionType, EventKind, SecretsRenewal};
 use hayloft_engine::AskedFor;
 use hayloft_garage::admin::{AdminError, Client};
 
@@ -39,6 +39,17 @@ async fn a_host_that_is_put_out_loses_its_role_and_knows_no_secret_that_is_in_us
             .any(|event| event.text.contains("connected again")),
         "it is not told how long that took"
     );
+    // How long nobody could be served is measured, and told.
+    let measured = status
+        .events
+        .iter()
+        .find(|event| event.text.contains("no member reached a quorum"));
+    assert!(measured.is_some(), "{:?}", status.events);
+    assert!(status.secrets.last_down_ms.is_some(), "{:?}", status.secrets);
+    assert_eq!(status.secrets.renewal, SecretsRenewal::None);
+    let metrics = home.coordinator.as_ref().unwrap().metrics()();
+    assert!(metrics.contains("\nhayloft_secrets_rotation_downtime_seconds "));
+    assert!(metrics.contains("hayloft_garage_call_seconds_count{operation=\"GetClusterStatus\"}"));
     let admin = home.admin(1).await;
     let layout = admin.layout().await.unwrap();
     assert!(

@@ -41,7 +41,7 @@ fn judge(world: &World, steps: impl IntoIterator<Item = Step>) -> Vec<Objection>
         &Plan {
             steps,
             waiting: vec![],
-            names: std::collections::BTreeMap::new(),
+            names: BTreeMap::new(),
         },
     )
 }

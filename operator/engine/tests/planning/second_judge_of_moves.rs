@@ -18,7 +18,7 @@ fn judge(world: &World, step: Step) -> Vec<Objection> {
     let plan = Plan {
         steps: vec![planned],
         waiting: vec![],
-        names: std::collections::BTreeMap::new(),
+        names: BTreeMap::new(),
     };
     check(&world.document, &world.snapshot, &plan)
 }
