@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayloft_store::key::Position;
+use sqlx::Connection as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -158,6 +159,12 @@ impl Index {
             .pragma("cache_size", "-8192");
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // A transaction that failed for want of room may be half over: sqlx would count what follows as a part of it, and
+            // never commit again. Such a connection is not used any more.
+            .before_acquire(|connection, _| {
+                let clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(clean) })
+            })
             .connect_with(options.clone())
             .await?;
         let readers = SqlitePoolOptions::new()
