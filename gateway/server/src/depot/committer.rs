@@ -1,11 +1,16 @@
 //! The queue in front of the committer. Everything that becomes true goes through it, and nobody who fills it need know
 //! whether the committer is this gateway or another.
 
+use std::time::Duration;
+
 use hayloft_index::IndexError;
 use hayloft_store::commit::Refusal;
 use hayloft_store::log::record::Record;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
+/// How long the committer may struggle with one step before nobody waits for it any more.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Requests that may wait.
 pub(super) const QUEUE: usize = 1024;
 
@@ -21,6 +26,11 @@ pub(super) enum CommitError {
     /// No gateway orders now, or it cannot be reached.
     #[error("no gateway that orders changes can be reached now; try again")]
     Vacant,
+    /// The bucket or the index has refused the same step for [`PATIENCE`].
+    #[error(
+        "changes cannot be written down now, for the bucket does not answer or the gateway's disk is full (its log says which); try again"
+    )]
+    Struggling,
     /// The committer ended.
     #[error("the gateway is stopping")]
     Stopped,
@@ -95,9 +105,29 @@ impl Committer {
         }
     }
 
-    /// Puts records into the queue and waits until they are acknowledged or refused.
+    /// Puts records into the queue and waits until they are acknowledged or refused. When it is not waited for any longer
+    /// they may still come true.
     pub(super) async fn commit(&self, records: Vec<Record>) -> Result<(), CommitError> {
-        self.submit(records).await?.done().await
+        let done = async { self.submit(records).await?.done().await };
+        tokio::select! {
+            biased;
+            done = done => done,
+            () = self.struggles_for_long() => Err(CommitError::Struggling),
+        }
+    }
+
+    /// Waits until this gateway's committer struggles, and has for some time.
+    async fn struggles_for_long(&self) {
+        let mut state = self.state.clone();
+        loop {
+            if state.wait_for(|state| *state == State::Struggling).await.is_err() {
+                return std::future::pending().await;
+            }
+            let well = state.wait_for(|state| *state != State::Struggling);
+            if timeout(PATIENCE, well).await.is_err() {
+                return;
+            }
+        }
     }
 
     pub(super) fn state(&self) -> State {

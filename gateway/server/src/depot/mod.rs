@@ -462,6 +462,7 @@ impl Depot {
             Ok(Err(
                 error @ (CommitError::Deposed
                 | CommitError::Vacant
+                | CommitError::Struggling
                 | CommitError::Stopped
                 | CommitError::NotReadable),
             )) => Err(DepotError::Unavailable(error.to_string())),

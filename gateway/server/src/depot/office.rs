@@ -322,10 +322,14 @@ impl Office {
     /// Applies a group that counts. It must be applied before anything else may happen, so it is tried until it is.
     pub(super) async fn show(&self, records: &[Record], position: Position, state: &watch::Sender<State>) {
         let mut backoff = Backoff::default();
+        let mut was = None;
         while let Err(error) = self.try_show(records, position).await {
             tracing::warn!(error = sentence(&*error), "what counts cannot be shown yet");
-            let was = state.send_replace(State::Struggling);
+            let before = state.send_replace(State::Struggling);
+            was.get_or_insert(before);
             backoff.pause(&self.random).await;
+        }
+        if let Some(was) = was {
             state.send_replace(was);
         }
     }

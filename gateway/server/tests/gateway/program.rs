@@ -17,6 +17,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_hayloft-gateway");
 pub(crate) struct World {
     pub(crate) garage: Garage,
     pub(crate) dir: tempfile::TempDir,
+    /// The size of the disk that the state folder of gateways that are started lies on, as `mount` wants it, such as `4M`;
+    /// none: wherever temporary files lie. Such a disk is gone with its gateway.
+    pub(crate) disk: Option<&'static str>,
     tokens: &'static str,
 }
 
@@ -59,7 +62,12 @@ caches:
             access_key_id = garage.access_key_id(),
         );
         fs::write(at("gateway.yaml"), text).unwrap();
-        let world = Self { garage, dir, tokens };
+        let world = Self {
+            garage,
+            dir,
+            disk: None,
+            tokens,
+        };
         world.new_token_key();
         world
     }
@@ -109,12 +117,37 @@ caches:
         command
     }
 
+    /// The program, in a namespace in which it alone sees the small disk.
+    fn serving(&self, config: &Path) -> Command {
+        let mut command = Command::new(PROGRAM);
+        if let Some(size) = self.disk {
+            let state = self.dir.path().join("state");
+            fs::create_dir_all(&state).unwrap();
+            command = Command::new("unshare");
+            command
+                .args(["--user", "--mount", "--map-root-user", "sh", "-c"])
+                .arg(r#"mount -t tmpfs -o mode=0700,size="$1" tmpfs "$0" && shift && exec "$@""#)
+                .arg(&state)
+                .args([size, PROGRAM]);
+        }
+        command
+            .args(["serve", "--log-format", "json", "--config"])
+            .arg(config);
+        command
+    }
+
     /// Runs a command that must succeed; what it says on standard output.
     pub(crate) fn run(&self, args: &[&str]) -> String {
         let output = Self::command(args, &self.config()).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command; whether it succeeded, and what it says on standard output.
+    pub(crate) fn try_run(&self, args: &[&str]) -> (bool, String) {
+        let output = Self::command(args, &self.config()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
     }
 
     /// Runs a command with a changed configuration that must fail; what it says on standard error besides its log.
@@ -179,7 +212,8 @@ caches:
         begun: impl FnOnce(u32),
     ) -> Result<Gateway, String> {
         let log = self.dir.path().join(format!("{}.log", free_port()));
-        let child = Self::command(&["serve", "--log-format", "json"], &self.changed(changes))
+        let child = self
+            .serving(&self.changed(changes))
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
@@ -238,6 +272,18 @@ impl Gateway {
             assert!(begin.elapsed() < within, "it still runs after {within:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// A folder as the gateway sees it.
+    pub(crate) fn sees(&self, path: &Path) -> PathBuf {
+        let mut seen = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        seen.push(path.strip_prefix("/").unwrap());
+        seen
+    }
+
+    /// What it has said in its log.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
     }
 
     /// Ends it as a power cut would.
