@@ -4,6 +4,10 @@
 
 mod asleep;
 mod bad_bucket;
+mod cut_links;
+mod damage;
+mod forgery;
+mod full_disk;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../gateway/program.rs"]
 mod program;
@@ -66,6 +70,11 @@ impl Path {
     }
 
     async fn push_to(&self, cache: &str, url: &str, token: &str) -> bool {
+        self.try_push_to(cache, url, token).await.is_ok()
+    }
+
+    /// Pushes it; what the gateway says when it does not acknowledge that: the status, 0 for no answer, and the body.
+    async fn try_push_to(&self, cache: &str, url: &str, token: &str) -> Result<(), (u16, String)> {
         let info = json!({
             "cache": cache, "store_path_hash": self.hash, "store_path": format!("/nix/store/{}-sample", self.hash),
             "references": [], "nar_hash": NarHash::of(&self.nar).to_string(), "nar_size": self.nar.len(),
@@ -76,8 +85,28 @@ impl Path {
             .header("X-Attic-Nar-Info", info.to_string())
             .body(self.nar.clone())
             .send()
-            .await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+            .await
+            .map_err(|error| (0, format!("{error:?}")))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err((status.as_u16(), answer.text().await.unwrap_or_default()))
+    }
+
+    /// Whether the gateway asks for it to be pushed.
+    async fn is_wanted(&self, url: &str, token: &str) -> bool {
+        let asked = json!({ "cache": "main", "store_path_hashes": [self.hash] });
+        let answer = client()
+            .post(format!("{url}_api/v1/get-missing-paths"))
+            .bearer_auth(token)
+            .json(&asked)
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        answer["missing_paths"] == json!([self.hash])
     }
 
     /// Pulls it. Bytes that are not the NAR's must never come with a whole answer.

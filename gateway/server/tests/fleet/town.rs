@@ -21,6 +21,8 @@ pub(crate) struct Town {
     pub(crate) garage: Garage,
     dir: tempfile::TempDir,
     links: [u16; 3],
+    /// Where each gateway (first index) finds the link of each other (second); at first the links themselves.
+    pub(crate) doors: [[u16; 3]; 3],
     ports: [u16; 3],
     pub(crate) token: String,
 }
@@ -83,6 +85,11 @@ impl Path {
         }
     }
 
+    /// Whether the gateway shows it.
+    pub(crate) async fn is_at(&self, gateway: &Gateway) -> bool {
+        status(&format!("{}main/{}.narinfo", gateway.url, self.hash)).await == Some(200)
+    }
+
     /// Pulls it, which must succeed.
     pub(crate) async fn assert_at(&self, gateway: &Gateway) {
         let narinfo = client()
@@ -133,10 +140,12 @@ impl Town {
             fs::write(at(&format!("{name}.pem")), cert.pem()).unwrap();
             fs::write(at(&format!("{name}.key")), key.serialize_pem()).unwrap();
         }
+        let links = NAMES.map(|_| free_port());
         let mut town = Self {
             garage,
             dir,
-            links: NAMES.map(|_| free_port()),
+            links,
+            doors: [links; 3],
             ports: NAMES.map(|_| free_port()),
             token: String::new(),
         };
@@ -173,7 +182,7 @@ impl Town {
             .map(|other| {
                 format!(
                     "{{ name: {}, url: https://127.0.0.1:{} }}",
-                    NAMES[other], self.links[other]
+                    NAMES[other], self.doors[i][other]
                 )
             })
             .collect();
@@ -208,6 +217,11 @@ caches:
         let path = self.dir.path().join(format!("{name}.yaml"));
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Where the `i`th gateway's link is.
+    pub(crate) fn link(&self, i: usize) -> u16 {
+        self.links[i]
     }
 
     /// Starts the `i`th gateway, and does not wait for anything.

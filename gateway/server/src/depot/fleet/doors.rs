@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use futures::future::join_all;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
 use super::relay::{CLIENT_HOST, RELAYED};
-use super::wire::{ASK, Answer, Asked, RELAY, STATUS, TELL, Tell, Told, Verdict};
+use super::wire::{ASK, Answer, Asked, PASS_ON, RELAY, STATUS, TELL, Tell, Told, Verdict};
 use super::{Fleet, Incoming, Seat};
 
 /// The longest message.
@@ -71,14 +71,19 @@ async fn tell(State(fleet): State<Fleet>, body: Bytes) -> Response {
     })
 }
 
-async fn ask(State(fleet): State<Fleet>, body: Bytes) -> Response {
+async fn ask(State(fleet): State<Fleet>, headers: HeaderMap, body: Bytes) -> Response {
     let Ok(requests) = postcard::from_bytes::<Vec<Asked>>(&body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let leads = matches!(fleet.inner.own.borrow().seat, Seat::Leading { .. });
     let committer = fleet.committer().clone();
     let Some(committer) = committer.filter(|_| leads) else {
-        return encode(&Answer::Elsewhere);
+        let answer = if headers.contains_key(PASS_ON) {
+            fleet.ask_leader(body).await.ok()
+        } else {
+            None
+        };
+        return encode(&answer.unwrap_or(Answer::Elsewhere));
     };
     let mut outcomes = Vec::with_capacity(requests.len());
     for Asked { id, records } in requests {

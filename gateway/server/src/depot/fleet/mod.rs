@@ -298,11 +298,30 @@ impl Fleet {
         statuses
     }
 
-    /// Has requests ordered by the committer.
+    /// Has requests ordered by the committer; by way of another gateway when this one cannot reach it.
     ///
     /// # Errors
     /// When nobody is known to be it, or it gives no answer; then nobody knows what became of them.
     pub(super) async fn ask(&self, requests: Bytes) -> Result<Answer, LinkError> {
+        let answer = self.ask_leader(requests.clone()).await;
+        if matches!(answer, Ok(Answer::Done { .. })) {
+            return answer;
+        }
+        // Each request has an id, so one that did reach the committer is not ordered twice.
+        for peer in &self.inner.peers {
+            let status = peer.status(peer::SOON).await;
+            if status.is_none_or(|status| status.hears.is_none()) {
+                continue;
+            }
+            if let Ok(done @ Answer::Done { .. }) = peer.ask_through(requests.clone()).await {
+                return Ok(done);
+            }
+        }
+        answer
+    }
+
+    /// Asks the committer itself.
+    async fn ask_leader(&self, requests: Bytes) -> Result<Answer, LinkError> {
         let leader = self.leader().await.ok_or(LinkError::Nobody)?;
         let answer = leader.ask(requests).await;
         if !matches!(answer, Ok(Answer::Done { .. })) {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::PeerConfig;
 use super::tls::LinkTls;
-use super::wire::{ASK, Answer, STATUS, Status, TELL, Tell, Told};
+use super::wire::{ASK, Answer, PASS_ON, STATUS, Status, TELL, Tell, Told};
 
 /// How long a gateway that is well takes at most to say how it is.
 pub(super) const SOON: Duration = Duration::from_secs(1);
@@ -112,6 +112,12 @@ impl Peer {
     pub(super) async fn ask(&self, requests: Bytes) -> Result<Answer, LinkError> {
         let request = self.tls.client().post(self.at(ASK)).timeout(ASK_PATIENCE);
         self.send(request.body(requests)).await
+    }
+
+    /// As [`Peer::ask`], of one that is not the committer: it asks the committer.
+    pub(super) async fn ask_through(&self, requests: Bytes) -> Result<Answer, LinkError> {
+        let request = self.tls.client().post(self.at(ASK)).timeout(ASK_PATIENCE);
+        self.send(request.header(PASS_ON, "1").body(requests)).await
     }
 
     /// A request to it, which the caller completes.

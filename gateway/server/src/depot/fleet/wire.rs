@@ -16,6 +16,9 @@ pub(super) const STATUS: &str = "/v1/status";
 pub(super) const TELL: &str = "/v1/tell";
 /// To the committer: records to order.
 pub(super) const ASK: &str = "/v1/ask";
+/// A header of [`ASK`]: whoever is not the committer is to ask it in the asker's stead. A gateway that does not know it says
+/// [`Answer::Elsewhere`].
+pub(super) const PASS_ON: &str = "x-hayloft-pass-on";
 /// What a client asked of a gateway that cannot answer yet; behind it the client's own path.
 pub(super) const RELAY: &str = "/v1/relay";
 
