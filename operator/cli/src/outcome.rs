@@ -24,6 +24,9 @@ pub(crate) fn older(replaced: Timestamp) -> String {
 
 /// Tells that it is done, where what it does was shown before.
 pub(crate) fn tell_end(context: &Context, outcome: &Outcome) {
+    for notice in &outcome.notices {
+        context.note(notice);
+    }
     context.say(closing(outcome));
 }
 

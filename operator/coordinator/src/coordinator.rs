@@ -216,6 +216,14 @@ impl Coordinator {
         self.say(|reply| Word::Withdraw(host.clone(), reply)).await
     }
 
+    /// Says that the metadata of a host was put back from a snapshot: it is repaired when it is there again.
+    ///
+    /// # Errors
+    /// When the host is not known, or the store fails.
+    pub async fn restored(&self, host: &HostName) -> Result<(), WordError> {
+        self.say(|reply| Word::Restored(host.clone(), reply)).await
+    }
+
     /// Lets what only these hosts held be given up, where a layout version cannot settle without.
     ///
     /// # Errors

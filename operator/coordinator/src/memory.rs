@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hayloft_api::agent::{AdminAddress, HostReport, RolledBack};
 use hayloft_api::{Generation, HostName, NodeId, Rate, Secret};
-use hayloft_engine::{Access, Asked, HostPlan, MoveKey, Presence, Upkeep};
+use hayloft_engine::{Access, Asked, HostPlan, MoveKey, OlderMetadataFacts, Presence, Upkeep};
 use hayloft_garage::admin::{AdminError, BucketInfo, Calls, Client};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,8 @@ pub(crate) struct Heard {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OlderMetadata {
     pub(crate) node: NodeId,
-    pub(crate) versions: RolledBack,
+    /// `None`: a person put it back.
+    pub(crate) versions: Option<RolledBack>,
     pub(crate) heard: Timestamp,
     /// Whether the repair is written down as begun.
     pub(crate) begun: bool,
@@ -172,14 +173,17 @@ impl Memory {
     }
 
     /// What went back in time with a host's metadata, until it is proven that the host holds all that it should again.
-    pub(crate) fn unmended(&self, host: &HostName) -> Option<RolledBack> {
+    pub(crate) fn unmended(&self, host: &HostName) -> Option<OlderMetadataFacts> {
         let older = self.rolled_back.get(host)?;
         let open = self
             .moves
             .records
             .values()
             .any(|record| record.facts.refilled == Some(older.node) && record.facts.placed.is_none());
-        (open || !older.begun).then_some(older.versions)
+        (open || !older.begun).then_some(match older.versions {
+            Some(versions) => OlderMetadataFacts::WentBack(versions),
+            None => OlderMetadataFacts::Restored,
+        })
     }
 
     /// Nodes that do not come back: evicted, or other nodes now.

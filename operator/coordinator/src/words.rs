@@ -38,6 +38,8 @@ pub(crate) enum Word {
     Ask(HostName, AskedFor, Reply<()>),
     /// What was asked of a host is taken back.
     Withdraw(HostName, Reply<()>),
+    /// The metadata of a host was put back from a snapshot.
+    Restored(HostName, Reply<()>),
     /// What only these hosts held may be given up.
     MayLack(BTreeSet<HostName>, Reply<()>),
     /// What would a document do to the layout?

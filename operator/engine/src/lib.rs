@@ -22,8 +22,8 @@ pub use check::{Objection, check};
 pub use facts::{
     Absence, Access, AdminTokenFacts, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Departure,
     HostFacts, LayoutFacts, Leadership, Look, MoveFacts, MoveKey, MoveKeyError, NodeFacts, NodeRole,
-    PartitionFacts, Presence, Renewal, RepairFacts, ReportFacts, ResyncFacts, RoleChange, SecretsFacts,
-    Snapshot, SnapshotKept, Staged, Trackers, Unanswered, Upkeep, VersionFacts, VersionStatus,
+    OlderMetadataFacts, PartitionFacts, Presence, Renewal, RepairFacts, ReportFacts, ResyncFacts, RoleChange,
+    SecretsFacts, Snapshot, SnapshotKept, Staged, Trackers, Unanswered, Upkeep, VersionFacts, VersionStatus,
 };
 pub use finding::{Finding, findings};
 pub use forecast::{Forecast, NodeForecast, judge_forecast};

@@ -7,12 +7,15 @@ use hayloft_api::status::Status;
 use reqwest::{Client, Method, Response};
 use serde::de::DeserializeOwned;
 
-use super::{HostRequest, Older, Outcome, Refusal};
+use super::{HostAction, HostRequest, Older, Outcome, Refusal};
 use crate::context::Context;
 use crate::up::{Folder, control_socket};
 
 /// A running `hayloft up` answers at once; this is for one that hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A large database is read twice and written once before it is in its place.
+const RESTORED_WITHIN: Duration = Duration::from_secs(1800);
 
 /// Why a running `hayloft up` could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +106,14 @@ impl Control {
             dir: self.dir.clone(),
             source,
         })?;
-        self.ask(Method::POST, "host", body).await
+        let within = match request {
+            HostRequest {
+                action: HostAction::RestoreMetadata { .. },
+                dry_run: false,
+            } => RESTORED_WITHIN,
+            _ => ANSWER_WITHIN,
+        };
+        self.ask_within(Method::POST, "host", body, within).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -111,6 +121,16 @@ impl Control {
         method: Method,
         what: &str,
         body: String,
+    ) -> Result<T, ControlError> {
+        self.ask_within(method, what, body, ANSWER_WITHIN).await
+    }
+
+    async fn ask_within<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        what: &str,
+        body: String,
+        within: Duration,
     ) -> Result<T, ControlError> {
         if !self.exists {
             return Err(ControlError::NotRunning {
@@ -132,6 +152,7 @@ impl Control {
         let request = self
             .client
             .request(method, format!("http://hayloft/v1/{what}"))
+            .timeout(within)
             .body(body);
         let answer: Response = request.send().await.map_err(failed)?;
         let good = answer.status().is_success();

@@ -94,6 +94,17 @@ pub(crate) enum HostAction {
         /// The host.
         host: HostName,
     },
+    /// Its metadata is lost, and comes back from the snapshot that another host keeps.
+    RestoreMetadata {
+        /// The host.
+        host: HostName,
+        /// Who keeps the snapshot; whoever has the newest, where nobody is named.
+        #[serde(default)]
+        from: Option<HostName>,
+        /// Also one that is so old that deleted things come back with it.
+        #[serde(default)]
+        whatever_age: bool,
+    },
     /// What only these hosts had may be given up, so that the others can go on.
     AllowMissingData {
         /// Hosts that do not come back.
@@ -112,6 +123,7 @@ impl fmt::Display for HostAction {
             Self::Evict { host } => write!(f, "evict {host}"),
             Self::Readmit { host } => write!(f, "let {host} join again"),
             Self::NewDisk { host } => write!(f, "take the empty data disk of {host} for a new one"),
+            Self::RestoreMetadata { host, .. } => write!(f, "put the metadata of {host} back"),
             Self::AllowMissingData { hosts, version } => {
                 let names: Vec<_> = hosts.iter().map(HostName::as_str).collect();
                 write!(

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Evict(EvictArgs),
     /// Say that the data disk of a host was replaced by an empty one
     NewDisk(NewDiskArgs),
+    /// Put the lost metadata of a host back from the snapshot that another host keeps
+    RestoreMetadata(RestoreMetadataArgs),
     /// Give up what only lost hosts had, so that the others can be written again
     AllowMissingData(AllowMissingDataArgs),
 }
@@ -130,6 +132,29 @@ pub(crate) struct NewDiskArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
+    after_help = "For a host whose database is destroyed, so that its Garage does not start. Other hosts keep a snapshot of \
+                  it, made once a day; what it has is set aside. A snapshot that is older than 20 hours is refused: what \
+                  was deleted since would come back in the whole cluster. Then rather let the host join as a new one, with \
+                  `hayloft host evict` and `hayloft host evict --undo`.\n\n\
+                  Examples:\n  hayloft host restore-metadata host-2 --dry-run\n  hayloft host restore-metadata host-2 --from host-3 --wait"
+)]
+pub(crate) struct RestoreMetadataArgs {
+    /// The host
+    name: HostName,
+    /// The host that keeps the snapshot [default: the one that keeps the newest]
+    #[arg(long, value_name = "HOST")]
+    from: Option<HostName>,
+    /// Also from a snapshot that is older than 20 hours
+    #[arg(long)]
+    whatever_age: bool,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
     after_help = "For the one case in which removing lost hosts does not free the layout: more were lost than the copies \
                   bear. Blocks of which no copy is left stay lost; pushes of the same paths bring them back. It cannot be \
                   undone. The status names the hosts and the version.\n\n\
@@ -184,6 +209,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<(
             (action, how, place)
         }
         Command::NewDisk(args) => (HostAction::NewDisk { host: args.name }, args.how, args.place),
+        Command::RestoreMetadata(args) => {
+            let action = HostAction::RestoreMetadata {
+                host: args.name,
+                from: args.from,
+                whatever_age: args.whatever_age,
+            };
+            (action, args.how, args.place)
+        }
         Command::AllowMissingData(args) => {
             let action = HostAction::AllowMissingData {
                 hosts: args.names,
@@ -199,12 +232,18 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<(
 /// What a person must say to it: the name itself where nothing brings back what is lost.
 fn wanted(action: &HostAction) -> Answer<'_> {
     match action {
-        HostAction::Evict { host } => Answer::Words(host.as_str()),
+        HostAction::Evict { host }
+        | HostAction::RestoreMetadata {
+            host,
+            whatever_age: true,
+            ..
+        } => Answer::Words(host.as_str()),
         HostAction::AllowMissingData { .. } => Answer::Words("give up"),
         HostAction::Drain { .. }
         | HostAction::TakeBack { .. }
         | HostAction::Readmit { .. }
         | HostAction::Remove { .. }
+        | HostAction::RestoreMetadata { .. }
         | HostAction::NewDisk { .. } => Answer::Yes,
     }
 }

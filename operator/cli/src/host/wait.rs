@@ -28,6 +28,8 @@ pub(crate) enum Goal {
     Gone(HostName),
     /// The host holds what it shall.
     Whole(HostName),
+    /// The same, and it is proven.
+    Mended(HostName),
     /// The layout can be written by.
     Settled,
 }
@@ -40,6 +42,7 @@ impl Goal {
             HostAction::TakeBack { host } | HostAction::Readmit { host } | HostAction::NewDisk { host } => {
                 Self::Whole(host.clone())
             }
+            HostAction::RestoreMetadata { host, .. } => Self::Mended(host.clone()),
             HostAction::Remove { host } => Self::Gone(host.clone()),
             HostAction::Evict { .. } => Self::Converged,
             HostAction::AllowMissingData { .. } => Self::Settled,
@@ -62,6 +65,11 @@ impl Goal {
             Self::Empty(name) => at_rest && host(name).is_none_or(holds_nothing),
             Self::Gone(name) => at_rest && host(name).is_none(),
             Self::Whole(name) => at_rest && host(name).is_some_and(|host| host.in_layout && host.up),
+            Self::Mended(name) => {
+                at_rest
+                    && holds(ConditionType::DisksSound)
+                    && host(name).is_some_and(|host| host.in_layout && host.up)
+            }
             Self::Settled => holds(ConditionType::LayoutSettled),
         }
     }

@@ -7,6 +7,7 @@ use hayloft_api::document::HostState;
 use hayloft_api::{Document, HostName, NodeId};
 use hayloft_engine::{AskedFor, HostFacts, Snapshot};
 
+use super::restore::Wish;
 use super::run::Running;
 use super::source::Source;
 use super::{edit, given_up};
@@ -73,6 +74,7 @@ impl Running {
             HostAction::Evict { .. }
             | HostAction::Readmit { .. }
             | HostAction::NewDisk { .. }
+            | HostAction::RestoreMetadata { .. }
             | HostAction::AllowMissingData { .. } => {
                 return self.word(&action, &document, dry_run, context).await;
             }
@@ -134,6 +136,19 @@ impl Running {
                 if !dry_run {
                     self.coordinator.ask(host, AskedFor::NewDisk).await?;
                 }
+            }
+            HostAction::RestoreMetadata {
+                host,
+                from,
+                whatever_age,
+            } => {
+                known(&snapshot, host)?;
+                let wish = Wish {
+                    host,
+                    from: from.as_ref(),
+                    whatever_age: *whatever_age,
+                };
+                outcome = self.restore(wish, &snapshot, dry_run, context).await?;
             }
             HostAction::AllowMissingData { hosts, version } => {
                 let gone = self.gone_for_good(&snapshot, hosts, *version)?;

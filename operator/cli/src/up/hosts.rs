@@ -122,6 +122,36 @@ impl Hosts {
         self.agents.values().map(|agent| &agent.questions)
     }
 
+    /// The same, with their names.
+    pub(crate) fn questions_by_name(
+        &self,
+    ) -> impl Iterator<Item = (&HostName, &mpsc::Sender<hayloft_agent::Asked>)> {
+        self.agents.iter().map(|(name, agent)| (name, &agent.questions))
+    }
+
+    /// Stops all that a host runs, its agent too, until [`Hosts::start`]. Gives where its things lie.
+    ///
+    /// # Errors
+    /// When there is no place for its socket.
+    pub(crate) async fn halt(&mut self, name: &HostName) -> Result<Places, HostError> {
+        let config = self
+            .config(name.clone(), None)
+            .map_err(|source| HostError::Socket {
+                host: name.clone(),
+                source,
+            })?;
+        if let Some(agent) = self.agents.remove(name) {
+            self.links.send_modify(|links| drop(links.remove(name)));
+            agent.stop_gateway().await;
+            agent.stop().await;
+        }
+        if let Some(task) = self.gatherers.remove(name) {
+            // It ends with the agent: after that nothing puts the report back.
+            let _ = task.await;
+        }
+        Ok(config.places)
+    }
+
     /// What a host was told last.
     pub(crate) fn desired(&self, host: &HostName) -> Option<hayloft_api::agent::HostDesired> {
         self.agents.get(host)?.desired.borrow().clone()

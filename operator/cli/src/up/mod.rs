@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 mod news;
 mod progress;
 mod ready;
+mod restore;
 mod retire;
 mod run;
 mod sockets;

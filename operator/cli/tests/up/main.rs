@@ -10,4 +10,5 @@ mod life;
 mod monitoring;
 mod older;
 mod preflight;
+mod restore;
 mod support;

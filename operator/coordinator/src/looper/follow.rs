@@ -163,10 +163,10 @@ impl Loop {
             };
             let node = report.garage_id;
             let known = self.memory.rolled_back.get(host);
-            if known.is_none_or(|known| known.node != node || known.versions != versions) {
+            if known.is_none_or(|known| known.node != node || known.versions != Some(versions)) {
                 let older = OlderMetadata {
                     node,
-                    versions,
+                    versions: Some(versions),
                     heard: now,
                     begun: false,
                 };
@@ -234,8 +234,12 @@ impl Loop {
     fn announce(&mut self, news: &News, hosts: &BTreeMap<NodeId, HostName>, now: Timestamp) {
         let name = |id: &NodeId| hosts.get(id).map_or_else(|| id.short(), ToString::to_string);
         let older = |key: &MoveKey| {
-            let record = self.memory.moves.records.get(key);
-            record.is_some_and(|record| record.facts.older_metadata)
+            // The record of one that is over is gone by now.
+            let mut known = self.memory.rolled_back.values();
+            match self.memory.moves.records.get(key) {
+                Some(record) => record.facts.older_metadata,
+                None => known.any(|older| Some(older.node) == key.refilled),
+            }
         };
         let title = |key: &MoveKey| match &key.refilled {
             None => format!("layout version {}", key.version),

@@ -5,6 +5,7 @@ use hayloft_api::status::EventKind;
 use hayloft_engine::{Asked, AskedFor};
 
 use super::Loop;
+use crate::memory::OlderMetadata;
 use crate::store::Kind;
 use crate::words::{Word, WordError};
 
@@ -18,6 +19,7 @@ impl Loop {
                 self.memory.asked.remove(&host);
                 let _ = reply.send(dropped.map_err(WordError::Store));
             }
+            Word::Restored(host, reply) => drop(reply.send(self.take_restored(&host).await)),
             Word::MayLack(hosts, reply) => {
                 let mut outcome = Ok(());
                 for host in hosts {
@@ -48,6 +50,29 @@ impl Loop {
             AskedFor::Evict => format!("{host} shall be put out, as a person asked"),
             AskedFor::NewDisk => format!("the data disk of {host} was replaced, as a person said"),
         };
+        self.memory.events.tell(now, EventKind::Host, text);
+        Ok(())
+    }
+
+    async fn take_restored(&mut self, host: &HostName) -> Result<(), WordError> {
+        let Some(known) = self.memory.remembered.get(host) else {
+            return Err(WordError::Unknown(host.clone()));
+        };
+        let now = (self.clock)();
+        let older = OlderMetadata {
+            node: known.id,
+            versions: None,
+            heard: now,
+            begun: false,
+        };
+        self.store
+            .put_record(Kind::RolledBack, host, &older)
+            .await
+            .map_err(WordError::Store)?;
+        self.memory.rolled_back.insert(host.clone(), older);
+        // What was heard of it was before that.
+        self.memory.heard.remove(host);
+        let text = format!("the metadata of {host} was put back from a snapshot, as a person asked");
         self.memory.events.tell(now, EventKind::Host, text);
         Ok(())
     }

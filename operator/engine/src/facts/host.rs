@@ -43,7 +43,16 @@ pub struct HostFacts {
     /// What was done for its upkeep; `None`: not known yet.
     pub upkeep: Option<Upkeep>,
     /// Its metadata is older than what it had before, and it is not proven yet that it holds all that it should.
-    pub rolled_back: Option<RolledBack>,
+    pub rolled_back: Option<OlderMetadataFacts>,
+}
+
+/// Why a host's metadata is older than what it had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OlderMetadataFacts {
+    /// Its agent found it so.
+    WentBack(RolledBack),
+    /// A person put it back from a snapshot.
+    Restored,
 }
 
 impl HostFacts {

@@ -16,7 +16,9 @@ pub use cluster::{
     ClusterFacts, LayoutFacts, NodeFacts, NodeRole, PartitionFacts, RoleChange, Staged, Trackers,
     VersionFacts, VersionStatus,
 };
-pub use host::{Asked, AskedFor, HostFacts, ReportFacts, ResyncFacts, SnapshotKept, Upkeep};
+pub use host::{
+    Asked, AskedFor, HostFacts, OlderMetadataFacts, ReportFacts, ResyncFacts, SnapshotKept, Upkeep,
+};
 pub use moves::{Compared, Departure, MoveFacts, MoveKey, MoveKeyError, RepairFacts};
 pub use presence::{Absence, Look, Presence};
 

@@ -5,7 +5,7 @@ use hayloft_api::status::{ConditionType, Reason};
 
 use super::{Facts, Finding};
 use crate::plan::{SCRUB_EVERY, SKEW, SNAPSHOT_EVERY};
-use crate::{Reason as Because, Step, WaitsFor};
+use crate::{OlderMetadataFacts, Reason as Because, Step, WaitsFor};
 
 pub(super) fn nobody_missed(facts: Facts<'_>) -> Finding {
     let kind = ConditionType::NobodyMissed;
@@ -71,13 +71,19 @@ pub(super) fn disks_sound(facts: Facts<'_>) -> Finding {
         return Finding::bad(kind, Reason::DataLost, text);
     }
     for (name, host) in &facts.snapshot.hosts {
-        if let Some(RolledBack { had, found }) = host.rolled_back {
-            let text = format!(
-                "the metadata of {name} went back from layout version {had} to {found}, as after a backup was put back: its tables \
-                 and blocks are repaired, and nobody gives up a role until it is proven that it holds all that it should. If the \
-                 backup was older than a day, what was deleted since comes back: then rather let it join as a new host, with \
-                 `hayloft host evict {name}` and `hayloft host evict {name} --undo`"
-            );
+        if let Some(older) = host.rolled_back {
+            let repaired = "its tables and blocks are repaired, and nobody gives up a role until it is proven that it holds all that it \
+                            should";
+            let text = match older {
+                OlderMetadataFacts::Restored => {
+                    format!("the metadata of {name} was put back from a snapshot: {repaired}")
+                }
+                OlderMetadataFacts::WentBack(RolledBack { had, found }) => format!(
+                    "the metadata of {name} went back from layout version {had} to {found}, as after a backup was put back: \
+                     {repaired}. If the backup was older than a day, what was deleted since comes back: then rather let it join as \
+                     a new host, with `hayloft host evict {name}` and `hayloft host evict {name} --undo`"
+                ),
+            };
             return Finding::bad(kind, Reason::OlderMetadata, text);
         }
     }

@@ -3,7 +3,7 @@
 use crate::world::{World, document};
 use hayloft_api::agent::RolledBack;
 use hayloft_api::document::HostState;
-use hayloft_engine::{AskedFor, Plan, Step, findings};
+use hayloft_engine::{AskedFor, OlderMetadataFacts, Plan, Step, findings};
 use insta::assert_snapshot;
 use jiff::SignedDuration;
 
@@ -137,7 +137,7 @@ fn a_host_whose_metadata_went_back_is_repaired_before_anybody_gives_up_a_role() 
     let mut world = World::converged(4);
     world.kept = true;
     world.converge(1);
-    world.facts(2).rolled_back = Some(RolledBack { had: 3, found: 1 });
+    world.facts(2).rolled_back = Some(OlderMetadataFacts::WentBack(RolledBack { had: 3, found: 1 }));
     world.document.spec.hosts[3].state = HostState::Drained;
     let findings = findings(&world.document, &world.snapshot, &Plan::default());
     let told = findings.iter().find(|finding| !finding.holds).unwrap();
