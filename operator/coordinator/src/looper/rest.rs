@@ -24,6 +24,7 @@ impl Loop {
         let mut standing = self.leadership.watch();
         let leads = self.leadership.leads();
         let mut comparison = self.memory.moves.comparing();
+        let nothing = self.memory.moves.censuses.nothing();
         let word = {
             let heard = &self.memory.heard;
             let news = async {
@@ -71,6 +72,7 @@ impl Loop {
                     () = reports => {}
                     () = leading => {}
                     () = compared => {}
+                    () = nothing => {}
                     () = changed(&mut self.links) => {}
                     () = changed(&mut self.document) => {}
                 }

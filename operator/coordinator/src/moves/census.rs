@@ -6,7 +6,7 @@ use std::time::Duration;
 use hayloft_api::HostName;
 use hayloft_api::question::{Answer, Census, Question};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ask_agent::{WITHIN, ask};
@@ -32,6 +32,10 @@ pub(crate) struct Censuses {
     asked: BTreeMap<HostName, Timestamp>,
     running: BTreeSet<HostName>,
     tasks: JoinSet<()>,
+    /// Grows with each count that found nothing, which may be the proof that is waited for.
+    nothing: watch::Sender<u64>,
+    /// How many of them the last round knew of.
+    known: u64,
     sender: mpsc::Sender<Counted>,
     receiver: mpsc::Receiver<Counted>,
 }
@@ -44,6 +48,8 @@ impl Default for Censuses {
             asked: BTreeMap::new(),
             running: BTreeSet::new(),
             tasks: JoinSet::new(),
+            nothing: watch::Sender::new(0),
+            known: 0,
             sender,
             receiver,
         }
@@ -59,6 +65,16 @@ impl Censuses {
     /// The same with the time, by this coordinator's clock, before which it did not begin.
     pub(crate) fn last_asked(&self, host: &HostName) -> Option<(Timestamp, &Census)> {
         self.last.get(host).map(|(asked, census)| (*asked, census))
+    }
+
+    /// For waking the loop when a host was counted that holds nothing: what it shows need not wait for the next round.
+    pub(crate) fn nothing(&self) -> impl Future<Output = ()> + use<> {
+        let (mut nothing, known) = (self.nothing.subscribe(), self.known);
+        async move {
+            if nothing.wait_for(|number| *number != known).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     #[cfg(test)]
@@ -77,6 +93,8 @@ impl Censuses {
         now: Timestamp,
     ) {
         while self.tasks.try_join_next().is_some() {}
+        // Read before what ended is taken in: one look too many harms nothing.
+        self.known = *self.nothing.borrow();
         while let Ok((host, asked, census)) = self.receiver.try_recv() {
             self.running.remove(&host);
             if let Some(census) = census {
@@ -102,10 +120,16 @@ impl Censuses {
                 let skew = skews.get(host).copied().unwrap_or(SignedDuration::ZERO);
                 let there = now.checked_add(skew).unwrap_or(now);
                 let (host, link, ended) = (host.clone(), link.clone(), self.sender.clone());
+                let nothing = self.nothing.clone();
                 self.tasks.spawn(async move {
                     let census = tokio::time::timeout(LONGEST, count(&host, &link, there)).await;
+                    let census = census.ok().flatten();
+                    let news = census.as_ref().is_some_and(|census| census.blocks() == 0);
                     // Nobody is left to tell when the coordinator stops.
-                    let _ = ended.send((host, now, census.ok().flatten())).await;
+                    let _ = ended.send((host, now, census)).await;
+                    if news {
+                        nothing.send_modify(|n| *n += 1);
+                    }
                 });
             }
         }

@@ -197,3 +197,26 @@ async fn the_admin_client_tells_refusals_apart() {
     home.stop().await;
     assert!(matches!(admin.status().await, Err(AdminError::NoAnswer { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_the_coordinator_meets_a_little_after_its_own_start_did_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut home = Home::start(dir.path(), 3).await;
+    home.until("ready", is_ready).await;
+    home.coordinator.take().unwrap().stop().await;
+    // Two agents connect at once, which is a majority, and the third one later.
+    let late = home.links.borrow().get(&name(3)).unwrap().clone();
+    home.links.send_modify(|links| drop(links.remove(&name(3))));
+    home.coordinate().await;
+    home.until("missing one", |status| {
+        let agents = status.hosts.iter().filter(|host| host.agent).count();
+        agents == 2 && status.layout.version > 0
+    })
+    .await;
+    home.links.send_modify(|links| drop(links.insert(name(3), late)));
+    let status = home.until("ready again", is_ready).await;
+    for host in &status.hosts {
+        assert_eq!(host.watch.returns, 0, "{}", host.name);
+    }
+    home.stop().await;
+}
