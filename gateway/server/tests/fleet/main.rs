@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod town;
 
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod keeping;
+#[expect(dead_code, reason = "other tests use the rest")]
 mod program;
 mod reloading;
 mod watching;
