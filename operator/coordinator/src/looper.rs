@@ -245,6 +245,7 @@ impl Loop {
         observe::hear(&mut self.memory, links, document, &self.store, now).await?;
         let held_back = self.store.held_back().await?;
         if let Some(replaced) = held_back.filter(|_| self.memory.held_back != held_back) {
+            let replaced = replaced.strftime("%Y-%m-%d %H:%M:%SZ");
             let text =
                 format!("a document came back that was replaced at {replaced}; it waits for a person's word");
             self.memory.events.tell(now, EventKind::Coordinator, text);

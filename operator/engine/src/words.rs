@@ -102,7 +102,7 @@ impl fmt::Display for WaitsFor {
                 "another coordinator ({holder}), which leads this cluster, to stop; run only one"
             ),
             Self::Confirmation => f.write_str(
-                "a person: the document is older than one that was in force; apply it again to confirm that it is meant",
+                "a person: the document is older than the one in force; `hayloft apply -f FILE --older` says that it is meant",
             ),
             Self::Repairs { version, hosts } => write!(
                 f,

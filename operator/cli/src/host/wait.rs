@@ -39,10 +39,10 @@ impl Goal {
     pub(crate) fn of(action: &HostAction) -> Self {
         match action {
             HostAction::Drain { host } => Self::Empty(host.clone()),
-            HostAction::TakeBack { host } | HostAction::Readmit { host } | HostAction::NewDisk { host } => {
-                Self::Whole(host.clone())
+            HostAction::TakeBack { host } | HostAction::Readmit { host } => Self::Whole(host.clone()),
+            HostAction::NewDisk { host } | HostAction::RestoreMetadata { host, .. } => {
+                Self::Mended(host.clone())
             }
-            HostAction::RestoreMetadata { host, .. } => Self::Mended(host.clone()),
             HostAction::Remove { host } => Self::Gone(host.clone()),
             HostAction::Evict { .. } => Self::Converged,
             HostAction::AllowMissingData { .. } => Self::Settled,
