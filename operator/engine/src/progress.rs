@@ -143,6 +143,9 @@ fn delays(snapshot: &Snapshot, facts: &MoveFacts) -> Vec<DelayStatus> {
             "before blocks are fetched",
         ));
     }
+    if facts.placed.is_none() && missing {
+        delays.extend(returned(snapshot, facts, settled));
+    }
     let leaving = facts
         .departures()
         .any(|departure| !facts.emptied.contains_key(&departure.id) && !is_gone(snapshot, departure.id));
@@ -155,6 +158,25 @@ fn delays(snapshot: &Snapshot, facts: &MoveFacts) -> Vec<DelayStatus> {
         ));
     }
     delays
+}
+
+/// Of holders that gave or kept, and were away while clients wrote: what they missed they fetch after Garage's delay, which is
+/// not shortened for them, for they would forget what they are to give. Only the last one is told of.
+fn returned(snapshot: &Snapshot, facts: &MoveFacts, settled: Timestamp) -> Option<DelayStatus> {
+    let started = |id: &NodeId| {
+        let host = snapshot.hosts.values().find(|host| host.id == Some(*id))?;
+        host.report.as_ref()?.garage_started
+    };
+    let back = facts.after.keys().filter_map(|id| Some((started(id)?, *id)));
+    let slow = |(at, id): &(Timestamp, NodeId)| {
+        *at > settled && facts.quickened.get(id).is_none_or(|quickened| quickened < at)
+    };
+    let (at, id) = back.filter(slow).max()?;
+    let what = format!(
+        "before {}, which was away, fetches what was written meanwhile",
+        host_name(snapshot, id)
+    );
+    delay(snapshot.now, at, RECEIVING_DELAY, &what)
 }
 
 fn delay(now: Timestamp, from: Timestamp, length: SignedDuration, what: &str) -> Option<DelayStatus> {

@@ -6,7 +6,7 @@ use crate::world::{World, document, id, removal};
 use hayloft_api::document::HostState;
 use hayloft_api::status::Preview;
 use hayloft_api::{Bytes, Percent, Rate};
-use hayloft_engine::{AskedFor, Forecast, NodeForecast, Staged, findings, preview, progress};
+use hayloft_engine::{AskedFor, Compared, Forecast, NodeForecast, Staged, findings, preview, progress};
 use insta::assert_snapshot;
 
 /// What the simulated Garage would do with a change, as a forecast.
@@ -217,4 +217,42 @@ fn every_rule_that_does_not_hold_says_why_and_what_to_do() {
     told.push(wrong(&mut world));
     assert_snapshot!(told.join("\n\n"));
     assert!(world.layout().roles.contains_key(&id(3)));
+}
+
+#[test]
+fn the_delay_of_a_giver_that_was_away_while_clients_wrote_is_named() {
+    let mut world = World::converged(3);
+    world.document = document(4);
+    world.starts(4);
+    let settled = |world: &World| world.snapshot.moves.iter().any(|facts| facts.settled.is_some());
+    for _ in 0..600 {
+        if !settled(&world) {
+            world.round();
+        }
+    }
+    assert!(settled(&world), "{}", world.plan());
+    let now = world.snapshot.now;
+    let back = now + jiff::SignedDuration::from_secs(60);
+    world.snapshot.now = now + jiff::SignedDuration::from_secs(160);
+    world.report(2).garage_started = Some(back);
+    let mut facts = world.snapshot.moves[0].clone();
+    facts.quickened = facts.receivers().into_iter().map(|id| (id, now)).collect();
+    assert!(
+        progress(&world.snapshot, &facts).delays.is_empty(),
+        "nothing is missing"
+    );
+    facts.compared = Some(Compared {
+        began: now,
+        at: now,
+        missing: 3,
+        of: 100,
+    });
+    let delays = progress(&world.snapshot, &facts).delays;
+    let told: Vec<&str> = delays.iter().map(|delay| delay.what.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "waiting for Garage's fixed delay before host-2, which was away, fetches what was written meanwhile, 500 s left"
+        ]
+    );
 }
