@@ -18,6 +18,9 @@ struct Cli {
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    // Tests say at which step it is to die.
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     let cli = Cli::parse();
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed)?;

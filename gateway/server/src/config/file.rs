@@ -122,6 +122,7 @@ pub(super) struct Collect {
     pub(super) every: Option<String>,
     pub(super) grace: Option<String>,
     pub(super) abandoned_after: Option<String>,
+    pub(super) settle: Option<String>,
     pub(super) max_rate: Option<ByteSize>,
 }
 

@@ -8,6 +8,8 @@ use crate::depot::{CollectSettings, ScrubSettings};
 
 /// More often nothing is done in the background.
 const OFTEN: Duration = Duration::from_secs(60);
+/// A younger pack is not looked at, whatever is given.
+const LEAST_AGE: Duration = Duration::from_secs(1);
 /// A pack that no record names is left alone for longer than the longest upload takes.
 const UPLOAD: Duration = Duration::from_secs(6 * 3600);
 
@@ -16,6 +18,7 @@ pub(super) fn collect(given: file::Collect) -> Result<CollectSettings, ConfigErr
         every,
         grace,
         abandoned_after,
+        settle,
         max_rate,
     } = given;
     let default = CollectSettings::default();
@@ -36,6 +39,13 @@ pub(super) fn collect(given: file::Collect) -> Result<CollectSettings, ConfigErr
             "give 6 hours or more, such as 48h: uploads that are under way must not be taken for abandoned",
         )?
         .unwrap_or(default.abandoned_after),
+        settle: span(
+            "collect.settle",
+            settle,
+            LEAST_AGE,
+            "give a second or more, such as 1h: uploads that are under way would store again what is given up meanwhile",
+        )?
+        .unwrap_or(default.settle),
         max_rate: max_rate.map_or(default.max_rate, |rate| rate.0),
     })
 }

@@ -8,6 +8,7 @@ mod claim;
 mod collect;
 mod committer;
 mod disk_cache;
+mod dying;
 mod error;
 mod fleet;
 mod follow;

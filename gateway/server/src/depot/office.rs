@@ -18,6 +18,7 @@ use super::backoff::Backoff;
 use super::caches::Caches;
 use super::claim::{forget_claims, highest_epoch, look};
 use super::committer::{CommitError, Request, State};
+use super::dying::may_die;
 use super::error::{BoxError, sentence};
 use super::fleet::{Fleet, Outbound, Seat};
 use super::random::Random;
@@ -165,6 +166,7 @@ impl Office {
                     note_group(&admitted);
                     if let Some(counted) = counted {
                         self.count(counted, state, fleet, outbound.as_ref()).await;
+                        may_die!("commit.shown");
                     }
                     if !admitted.is_empty() && outbound.is_some() {
                         seal_at = Some(Instant::now() + SEAL);
@@ -281,6 +283,7 @@ impl Office {
                 Step::Write { place, bytes } => {
                     let key = ObjectKey::Log(place).to_string();
                     written = Bytes::from(bytes);
+                    may_die!("commit.before-write");
                     let put = self.store.put(&key, written.clone()).await;
                     let input = if put.is_ok() {
                         Input::Written
@@ -290,17 +293,21 @@ impl Office {
                     step = term.step(input);
                     put.map_err(|error| sentence(&error))
                 }
-                Step::Look => match look(&self.store, term.epoch()).await {
-                    Ok(highest) => {
-                        step = term.step(Input::Looked(highest));
-                        Ok(())
+                Step::Look => {
+                    may_die!("commit.written");
+                    match look(&self.store, term.epoch()).await {
+                        Ok(highest) => {
+                            step = term.step(Input::Looked(highest));
+                            Ok(())
+                        }
+                        Err(error) => {
+                            step = term.step(Input::LookFailed);
+                            Err(sentence(&error))
+                        }
                     }
-                    Err(error) => {
-                        step = term.step(Input::LookFailed);
-                        Err(sentence(&error))
-                    }
-                },
+                }
                 Step::Show { records, position } => {
+                    may_die!("commit.counts");
                     state.send_replace(State::Leading);
                     return Ok(Some(Counted {
                         records,

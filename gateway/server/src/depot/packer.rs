@@ -20,6 +20,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::backoff::Backoff;
 use super::committer::{Committer, Pending};
+use super::dying::may_die;
 use super::random::Random;
 use crate::metrics::{names, stage};
 
@@ -262,6 +263,7 @@ impl Packer {
     }
 
     async fn put(&self, name: PackName, bytes: Bytes, record: PackRecord) -> Result<Pending, String> {
+        may_die!("push.pack-ready");
         let key = ObjectKey::Pack(name).to_string();
         let mut backoff = Backoff::default();
         let mut tries = 1;
@@ -276,6 +278,7 @@ impl Packer {
             tries += 1;
             backoff.pause(&self.random).await;
         }
+        may_die!("push.pack-stored");
         metrics::counter!(names::STORED_BYTES).increment(bytes.len() as u64);
         self.committer
             .submit(vec![Record::PackAdded(record)])

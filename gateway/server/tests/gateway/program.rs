@@ -20,6 +20,8 @@ pub(crate) struct World {
     /// The size of the disk that the state folder of gateways that are started lies on, as `mount` wants it, such as `4M`;
     /// none: wherever temporary files lie. Such a disk is gone with its gateway.
     pub(crate) disk: Option<&'static str>,
+    /// At which steps gateways that are started die, as the crate `fail` wants it; needs the feature `failpoints`.
+    pub(crate) dies_at: String,
     tokens: &'static str,
 }
 
@@ -66,6 +68,7 @@ caches:
             garage,
             dir,
             disk: None,
+            dies_at: String::new(),
             tokens,
         };
         world.new_token_key();
@@ -129,6 +132,9 @@ caches:
                 .arg(r#"mount -t tmpfs -o mode=0700,size="$1" tmpfs "$0" && shift && exec "$@""#)
                 .arg(&state)
                 .args([size, PROGRAM]);
+        }
+        if !self.dies_at.is_empty() {
+            command.env("FAILPOINTS", &self.dies_at);
         }
         command
             .args(["serve", "--log-format", "json", "--config"])
@@ -279,6 +285,11 @@ impl Gateway {
         let mut seen = PathBuf::from(format!("/proc/{}/root", self.child.id()));
         seen.push(path.strip_prefix("/").unwrap());
         seen
+    }
+
+    /// Whether it has died.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// What it has said in its log.

@@ -16,6 +16,7 @@ use hayloft_store::object::{ObjectError, SharedStore, list_all};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Mutex;
 
+use super::super::dying::may_die;
 use super::super::error::{BoxError, sentence};
 use super::super::random::Random;
 use super::{FILE, places};
@@ -86,7 +87,7 @@ struct Last {
 /// Writes a checkpoint whenever the log has grown by much, for ever.
 pub(in crate::depot) async fn keep_writing(writer: Writer) {
     loop {
-        tokio::time::sleep(LOOK.mul_f64(writer.random.jitter())).await;
+        tokio::time::sleep(look().mul_f64(writer.random.jitter())).await;
         match writer.is_time().await {
             Ok(false) => {}
             Ok(true) => {
@@ -99,11 +100,23 @@ pub(in crate::depot) async fn keep_writing(writer: Writer) {
     }
 }
 
+/// How often is looked; tests may be in a hurry.
+fn look() -> Duration {
+    fail::fail_point!("checkpoint.hurry", |_| Duration::from_millis(200));
+    LOOK
+}
+
+/// [`LEAST`]; tests may be in a hurry.
+fn least() -> u64 {
+    fail::fail_point!("checkpoint.hurry", |_| 1);
+    LEAST
+}
+
 impl Writer {
     /// Whether the log has grown by so much that a new gateway had better have a checkpoint.
     async fn is_time(&self) -> Result<bool, WriteError> {
         let last = self.last().await?;
-        let due = (last.stored / BYTES).clamp(LEAST, MOST);
+        let due = (last.stored / BYTES).clamp(least(), MOST);
         let after = last.place.map(|place| ObjectKey::Log(place).to_string());
         // Counted page by page, and no further than it matters.
         let (mut count, mut from) = (0, after);
@@ -164,6 +177,7 @@ impl Writer {
         let Some(position) = self.index.snapshot(path).await.map_err(WriteError::Index)? else {
             return Ok(None);
         };
+        may_die!("checkpoint.snapshot");
         let file = tokio::fs::File::open(path).await.map_err(read)?;
         let size = file.metadata().await.map_err(read)?.len();
         let mut file = file;
@@ -186,6 +200,7 @@ impl Writer {
         while let Some(put) = puts.next().await {
             parts.push(put?);
         }
+        may_die!("checkpoint.parts-stored");
         let stored: u64 = parts.iter().map(|part| u64::from(part.stored)).sum();
         let head = CheckpointHead {
             position,
@@ -201,6 +216,7 @@ impl Writer {
             .put(&key, Bytes::from(head))
             .await
             .map_err(WriteError::Bucket)?;
+        may_die!("checkpoint.described");
         tracing::info!(
             position = %position.place,
             size,

@@ -5,6 +5,7 @@ use hayloft_store::log::record::Record;
 
 use super::report::{Amount, PackReport, Stage};
 use super::{CollectError, Run};
+use crate::depot::dying::may_die;
 use crate::depot::error::sentence;
 
 /// Objects that are deleted between two records.
@@ -92,7 +93,9 @@ impl Run<'_> {
 
     async fn delete(&self, name: PackName) -> Result<(), CollectError> {
         let key = ObjectKey::Pack(name).to_string();
+        may_die!("collect.before-deleting");
         let deleted = self.collector.store.delete(&key).await;
+        may_die!("collect.deleted");
         deleted.map_err(|error| CollectError::Bucket(sentence(&error)))
     }
 }

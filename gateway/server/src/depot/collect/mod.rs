@@ -28,8 +28,6 @@ use super::random::Random;
 use super::types::Clock;
 use super::uses::Uses;
 
-/// A pack is not looked at before it is this old: the upload that it belongs to may be under way.
-const SETTLE: Duration = Duration::from_secs(3600);
 /// The note that says how many packs there were at which times.
 const AGES: &str = "collect.ages";
 /// Times that it remembers.
@@ -44,6 +42,9 @@ pub struct CollectSettings {
     pub grace: Duration,
     /// How long a pack that no record names is left alone.
     pub abandoned_after: Duration,
+    /// How old a pack must be to be looked at: the upload that it belongs to may be under way. Nothing is lost when it is, but
+    /// the upload stores again what it counted on.
+    pub settle: Duration,
     /// Bytes a second that are read and written; 0: any number.
     pub max_rate: u64,
 }
@@ -54,6 +55,7 @@ impl Default for CollectSettings {
             every: Duration::from_secs(6 * 3600),
             grace: Duration::from_secs(24 * 3600),
             abandoned_after: Duration::from_secs(48 * 3600),
+            settle: Duration::from_secs(3600),
             max_rate: 50_000_000,
         }
     }
@@ -197,11 +199,11 @@ impl Collector {
         let mut ages: Vec<Age> = noted.and_then(|noted| parsed(&noted)).unwrap_or_default();
         // A clock that was set back knows nothing of ages.
         ages.retain(|age| age.at <= now);
-        let old = now.saturating_sub(millis(SETTLE));
+        let old = now.saturating_sub(millis(self.settings.settle));
         let upto = ages.iter().filter(|age| age.at <= old).map(|age| age.packs).max();
         let recent = ages
             .iter()
-            .any(|age| age.at > now.saturating_sub(millis(SETTLE / 4)));
+            .any(|age| age.at > now.saturating_sub(millis(self.settings.settle / 4)));
         if !dry_run && !recent {
             let packs = self.index.last_pack().await?;
             ages.push(Age { at: now, packs });

@@ -15,6 +15,7 @@ use super::sweep::Swept;
 use super::{CollectError, Run};
 use crate::depot::backoff::Backoff;
 use crate::depot::committer::CommitError;
+use crate::depot::dying::may_die;
 use crate::depot::error::sentence;
 
 /// Packs that are given up with one record.
@@ -271,7 +272,9 @@ impl Run<'_> {
             size,
             frames,
         };
+        may_die!("collect.moved");
         self.commit(Record::PackAdded(record)).await?;
+        may_die!("collect.registered");
         Ok(name)
     }
 
@@ -298,9 +301,13 @@ impl Run<'_> {
     pub(super) async fn condemn_names(&self, names: Vec<PackName>) -> Result<bool, CollectError> {
         let record = Record::PacksCondemned(names);
         let mut backoff = Backoff::default();
+        may_die!("collect.before-condemning");
         loop {
             match self.collector.committer.commit(vec![record.clone()]).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    may_die!("collect.condemned");
+                    return Ok(true);
+                }
                 Err(CommitError::Refused(Refusal::PackNeeded(_))) => return Ok(false),
                 Err(CommitError::Refused(Refusal::Again)) if !self.stop.is_cancelled() => {
                     backoff.pause(&self.collector.random).await;

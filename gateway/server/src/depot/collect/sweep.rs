@@ -11,6 +11,7 @@ use super::mark::{Bits, Marker, Rules};
 use super::report::{CacheReport, Stage};
 use super::{CollectError, Run};
 use crate::depot::committer::CommitError;
+use crate::depot::dying::may_die;
 
 /// Paths that go at a time: the index takes some 20 ms for them, in which nothing else is ordered.
 const GROUP: usize = 200;
@@ -155,8 +156,10 @@ impl Run<'_> {
                 cache: cache.clone(),
                 paths,
             };
+            may_die!("collect.before-removing");
             match self.collector.committer.commit(vec![record]).await {
                 Ok(()) => {
+                    may_die!("collect.removed");
                     self.tell(Stage::Removed {
                         cache: cache.clone(),
                         paths: count as u64,

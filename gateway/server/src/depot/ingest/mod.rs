@@ -30,6 +30,7 @@ use self::frames::{Assembled, Assembly, Ready, prepare};
 use self::pass::{drain, read};
 use super::caches::Caches;
 use super::committer::{CommitError, Committer};
+use super::dying::may_die;
 use super::error::{BoxError, UploadError};
 use super::packer::{Packer, Ticket};
 use super::save;
@@ -293,12 +294,16 @@ impl Ingest {
             created_at: (self.clock)().as_millisecond(),
             manifest,
         });
+        may_die!("push.before-commit");
         let mut saved = 0;
         loop {
             let committed = stage("commit", self.committer.commit(vec![record.clone()]));
             let committed = tokio::time::timeout(STORED, committed).await;
             return match committed.map_err(|_| slow())? {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    may_die!("push.before-answer");
+                    Ok(())
+                }
                 Err(CommitError::Refused(Refusal::NoSuchCache(name))) => Err(UploadError::NoSuchCache(name)),
                 Err(CommitError::Refused(Refusal::OtherNarHash { known })) => {
                     self.note_conflict(info, known).await;
