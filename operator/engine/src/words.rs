@@ -162,8 +162,9 @@ impl fmt::Display for WaitsFor {
             ),
             Self::AllowMissing { version, hosts } => write!(
                 f,
-                "{}: without them no quorum can say that version {version} is complete; start them, or give up what only they held with `hayloft host allow-missing-data`",
-                list(hosts)
+                "{}: without them no quorum can say that version {version} is complete; start them, or give up what only they held with `hayloft host allow-missing-data {} --version {version}`",
+                list(hosts),
+                hosts.join(" ")
             ),
             Self::Agreement { hosts } => write!(
                 f,

@@ -129,7 +129,7 @@ impl fmt::Display for HostAction {
                 write!(
                     f,
                     "give up what only {} had, for layout version {version}",
-                    names.join(", ")
+                    names.join(" and ")
                 )
             }
         }

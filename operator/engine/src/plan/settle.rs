@@ -52,11 +52,14 @@ pub(super) fn follow(input: &Input<'_>, cluster: &ClusterFacts, plan: &mut Plan)
             reason,
         );
     } else {
+        let named =
+            |id: &NodeId| host_of(input, *id).map_or_else(|| input.name_of(*id), |host| host.to_string());
+        let hosts: BTreeSet<String> = gone.iter().map(named).collect();
         plan.wait(
             what,
             WaitsFor::AllowMissing {
                 version,
-                hosts: gone.iter().map(|id| input.name_of(*id)).collect(),
+                hosts: hosts.into_iter().collect(),
             },
         );
     }
