@@ -207,6 +207,48 @@ impl Moves {
         !self.maps.contains_key(&current) || self.records.values().any(unfilled)
     }
 
+    /// Who is compared with whom for a move and all earlier ones. Where partitions changed hands, all who hold them now must
+    /// list what anybody listed; a disk that is filled again, what the others list: what one of those lacks is not its matter.
+    fn parties(
+        &self,
+        of: MoveKey,
+        map: &LayoutMap,
+        hosts: &BTreeMap<NodeId, HostName>,
+        gone: &BTreeSet<NodeId>,
+    ) -> Result<BTreeMap<u8, Parties>, NoComparison> {
+        let name = |id: &NodeId| hosts.get(id).cloned().ok_or(NoComparison::Stranger(*id));
+        let names = |ids: &[NodeId]| ids.iter().map(name).collect::<Result<BTreeSet<_>, _>>();
+        let mut partitions: BTreeMap<u8, Parties> = BTreeMap::new();
+        let open = self.records.values();
+        let open = open.filter(|record| record.facts.placed.is_none() && record.facts.key() <= of);
+        for record in open {
+            for (id, gained) in &record.gained {
+                for partition in gained {
+                    let parties = partitions.entry(*partition).or_default();
+                    let holders = map.holders_of(*partition);
+                    if record.facts.refilled.is_none() {
+                        parties.holders.extend(names(holders)?);
+                    } else if holders.contains(id) {
+                        parties.holders.insert(name(id)?);
+                        parties.former.extend(names(holders)?);
+                    }
+                }
+            }
+            for (id, lost) in record.lost.iter().filter(|(id, _)| !gone.contains(*id)) {
+                for partition in lost {
+                    let parties = partitions.entry(*partition).or_default();
+                    parties.former.insert(name(id)?);
+                    parties.holders.extend(names(map.holders_of(*partition))?);
+                }
+            }
+        }
+        for parties in partitions.values_mut() {
+            let Parties { former, holders } = parties;
+            former.retain(|host| !holders.contains(host));
+        }
+        Ok(partitions)
+    }
+
     /// Begins to compare, or goes on where an earlier comparison stopped. `spawn` starts it.
     pub(crate) fn compare(
         &mut self,
@@ -223,32 +265,7 @@ impl Moves {
         // One at a time: whichever ran is begun anew when it is due again.
         self.stop_comparison();
         let map = self.maps.get(&current).ok_or(NoComparison::NoMap(current))?;
-        let mut partitions: BTreeMap<u8, Parties> = BTreeMap::new();
-        let name = |id: &NodeId| hosts.get(id).cloned().ok_or(NoComparison::Stranger(*id));
-        let open = self
-            .records
-            .values()
-            .filter(|record| record.facts.placed.is_none());
-        for record in open.filter(|record| record.facts.key() <= of) {
-            for partition in record.gained.values().flatten() {
-                partitions.entry(*partition).or_default();
-            }
-            for (id, lost) in record.lost.iter().filter(|(id, _)| !gone.contains(*id)) {
-                let host = name(id)?;
-                for partition in lost {
-                    partitions
-                        .entry(*partition)
-                        .or_default()
-                        .former
-                        .insert(host.clone());
-                }
-            }
-        }
-        for (partition, parties) in &mut partitions {
-            for id in map.holders_of(*partition) {
-                parties.holders.insert(name(id)?);
-            }
-        }
+        let partitions = self.parties(of, map, hosts, gone)?;
         let Some(record) = self.records.get_mut(&of) else {
             return Ok(());
         };

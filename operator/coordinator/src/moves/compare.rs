@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The most names that are kept track of. Beyond it they are only counted.
 const MOST: usize = 50_000;
+/// Of those that are missing in the end, so many are shown in the log.
+const SHOWN: usize = 5;
 /// How many names Garage is asked about before partitions are listed again.
 const LOOKUPS: usize = 64;
 
@@ -160,6 +162,9 @@ impl<R: Referred + Sync> Work<R> {
             if !self.so_far.open.is_empty() {
                 tokio::time::sleep(AGAIN).await;
             }
+        }
+        for name in self.missing.keys().take(SHOWN) {
+            tracing::debug!(%name, "a block is missing somewhere");
         }
         Ok(())
     }

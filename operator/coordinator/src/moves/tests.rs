@@ -205,6 +205,19 @@ fn filled(scene: &mut Scene, key: MoveKey, launched: i64, compared: i64) {
         errors: 0,
     };
     facts.repairs.insert(id(2), repair);
+    let tables = |n| {
+        (
+            id(n),
+            RepairFacts {
+                launched: at(13),
+                finished: Some(at(14)),
+                errors: 0,
+            },
+        )
+    };
+    if !facts.older_metadata {
+        facts.tables = (1..=3).map(tables).collect();
+    }
     facts.compared = Some(Compared {
         began: at(compared),
         at: at(compared + 1),
@@ -315,6 +328,24 @@ async fn a_comparison_for_a_new_disk_is_of_all_holders_and_covers_earlier_moves(
         "the giver of the move before"
     );
     assert_eq!(parties.holders, [1, 2, 4].map(|n| hosts[&id(n)].clone()).into());
+}
+
+#[tokio::test]
+async fn a_new_disk_is_compared_with_the_other_holders_and_those_not_with_it() {
+    let (mut scene, ..) = refilled();
+    let key = *scene.moves.records.keys().next().unwrap();
+    let hosts = hosts();
+    let mut job = None;
+    let began = scene
+        .moves
+        .compare(key, 1, &hosts, &BTreeSet::new(), at(40), |made, _| {
+            job = Some(made);
+            tokio::spawn(async {})
+        });
+    began.unwrap();
+    let parties = job.unwrap().partitions.remove(&7).unwrap();
+    assert_eq!(parties.former, [1, 3].map(|n| hosts[&id(n)].clone()).into());
+    assert_eq!(parties.holders, [hosts[&id(2)].clone()].into());
 }
 
 #[test]

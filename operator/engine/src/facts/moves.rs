@@ -165,9 +165,10 @@ impl MoveFacts {
         self.partitions == Some(0) && self.departures().next().is_none() && self.missing_allowed.is_none()
     }
 
-    /// Whether tables are repaired before blocks are looked for.
+    /// Whether tables are repaired before blocks are looked for: also for a disk that is filled again, for what others were
+    /// told while its host was away they tell it of their own accord only every ten minutes.
     pub fn repairs_tables(&self) -> bool {
-        self.missing_allowed.is_some() || self.older_metadata
+        self.missing_allowed.is_some() || self.refilled.is_some()
     }
 
     /// Whether the tables of everyone were compared with the others' since somebody allowed data to be missing, or since a

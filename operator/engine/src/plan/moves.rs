@@ -268,7 +268,19 @@ fn needs_repair(input: &Input<'_>, facts: &MoveFacts, id: NodeId) -> bool {
 /// Where somebody allowed data to be missing, tables are repaired before blocks are looked for. Gives whether that is done.
 fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, what: &str, plan: &mut Plan) -> bool {
     let holds = |id: NodeId| cluster.layout.roles.contains_key(&id);
-    if !facts.repairs_tables() || facts.tables_done(holds) {
+    // Who is filled again is told by the others, once it is there.
+    let refilled = facts
+        .refilled
+        .map(|id| input.started(id).filter(|_| cluster.is_up(id)));
+    let outdated = |repair: &RepairFacts| {
+        let earlier = refilled.flatten().is_some_and(|at| repair.launched < at);
+        earlier
+            || repair
+                .finished
+                .is_some_and(|at| told_too_little(input, facts, at))
+    };
+    let done = facts.tables_done(holds) && !facts.tables.values().any(outdated);
+    if !facts.repairs_tables() || refilled == Some(None) || done {
         return true;
     }
     let nodes: BTreeSet<NodeId> = cluster
@@ -280,7 +292,14 @@ fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, what: &s
             let stale = |repair: &RepairFacts| {
                 repair.finished.is_none() && started.is_some_and(|at| repair.launched < at)
             };
-            facts.tables.get(id).is_none_or(stale)
+            let repair = facts.tables.get(id);
+            repair.is_none_or(|repair| stale(repair) || outdated(repair))
+        })
+        .filter(|id| {
+            // What another move has launched in this round is for all.
+            !plan.steps.iter().any(|planned| {
+                matches!(&planned.step, Step::LaunchRepair { nodes, kind: RepairKind::Tables, .. } if nodes.contains(id))
+            })
         })
         .collect();
     if !nodes.is_empty() {
@@ -295,10 +314,18 @@ fn tables(input: &Input<'_>, cluster: &ClusterFacts, facts: &MoveFacts, what: &s
     }
     let open = facts.after.keys().filter(|id| holds(**id)).filter(|id| {
         let repair = facts.tables.get(id);
-        repair.is_none_or(|repair| repair.finished.is_none())
+        repair.is_none_or(|repair| repair.finished.is_none() || outdated(repair))
     });
     let hosts: Vec<String> = open.map(|id| input.name_of(*id)).collect();
     let version = facts.missing_allowed.map(|_| facts.version);
     plan.wait(what, WaitsFor::TableRepairs { version, hosts });
     false
+}
+
+/// Whether blocks are missing long after a repair of tables ended: what was written meanwhile may not have been told to all.
+fn told_too_little(input: &Input<'_>, facts: &MoveFacts, ended: Timestamp) -> bool {
+    let missing = facts
+        .compared
+        .is_some_and(|compared| compared.missing > 0 && compared.began > ended);
+    missing && input.snapshot.now.duration_since(ended) >= REPAIR_AGAIN
 }

@@ -23,7 +23,7 @@ fn a_replaced_data_disk_is_accepted_and_filled_again() {
     world.loses_its_data(2);
     world.converge(2);
     world.asks(2, AskedFor::NewDisk);
-    assert_snapshot!(world.story(12));
+    assert_snapshot!(world.story(18));
     assert_eq!(world.garage.lacking(world.node(2)), 0);
     // The word of a person was good for one disk.
     world.loses_its_data(2);
@@ -40,7 +40,7 @@ fn what_was_written_just_before_a_disk_was_lost_does_not_wait_for_garages_delay(
     world.loses_its_data(2);
     world.converge(2);
     world.asks(2, AskedFor::NewDisk);
-    world.converge(12);
+    world.converge(20);
     assert_eq!(world.garage.lacking(world.node(2)), 0);
     assert_eq!(world.snapshot.moves, [], "{}", world.plan());
 }
@@ -142,7 +142,7 @@ fn a_host_whose_metadata_went_back_is_repaired_before_anybody_gives_up_a_role() 
     let findings = findings(&world.document, &world.snapshot, &Plan::default());
     let told = findings.iter().find(|finding| !finding.holds).unwrap();
     assert_snapshot!(told.message);
-    assert_snapshot!(world.story(12));
+    assert_snapshot!(world.story(18));
     assert_eq!(world.facts(2).rolled_back, None);
 }
 

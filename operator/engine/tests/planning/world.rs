@@ -749,18 +749,16 @@ impl World {
         if kind == RepairKind::Blocks {
             self.repair(id);
         }
-        if let (RepairKind::Tables, Reason::Move { .. } | Reason::OlderMetadata) = (kind, reason) {
-            let wanted = |facts: &&mut MoveFacts| match reason {
-                Reason::Move { version } => facts.version == *version,
-                _ => facts.older_metadata && facts.placed.is_none(),
-            };
-            let moved = self.snapshot.moves.iter_mut().find(wanted);
+        if kind == RepairKind::Tables && !matches!(reason, Reason::Due { .. }) {
             let begun = RepairFacts {
                 launched: now,
                 finished: None,
                 errors: 0,
             };
-            moved.unwrap().tables.insert(id, begun);
+            let moves = self.snapshot.moves.iter_mut();
+            for moved in moves.filter(|moved| moved.placed.is_none()) {
+                moved.tables.insert(id, begun);
+            }
         }
         let host = self
             .snapshot
