@@ -35,7 +35,14 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 #[expect(clippy::disallowed_methods, reason = "the one clock of the program")]
 fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    // Tests set it to another time, by so many seconds.
+    fail::fail_point!("clock", |by| {
+        let by = by.and_then(|by| by.parse().ok()).unwrap_or_default();
+        now.saturating_add(jiff::SignedDuration::from_secs(by))
+            .unwrap_or(now)
+    });
+    now
 }
 
 #[expect(

@@ -1,10 +1,15 @@
-//! The program dies at each step of a push, a commit, a checkpoint and a collection.
+//! What needs the program's own help: it dies at each step of a push, a commit, a checkpoint and a collection; its clock
+//! is wrong.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod clocks;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../gateway/program.rs"]
 mod program;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../fleet/town.rs"]
+mod town;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../gateway/wares.rs"]
 mod wares;

@@ -24,6 +24,8 @@ pub(crate) struct Town {
     /// Where each gateway (first index) finds the link of each other (second); at first the links themselves.
     pub(crate) doors: [[u16; 3]; 3],
     ports: [u16; 3],
+    /// By how many seconds each gateway's clock is wrong; needs the feature `failpoints`.
+    pub(crate) clocks: [i64; 3],
     pub(crate) token: String,
 }
 
@@ -147,6 +149,7 @@ impl Town {
             links,
             doors: [links; 3],
             ports: NAMES.map(|_| free_port()),
+            clocks: [0; 3],
             token: String::new(),
         };
         let config = town.config(0, "auto", None);
@@ -229,6 +232,7 @@ caches:
         let log = self.dir.path().join(format!("{}.log", NAMES[i]));
         let child = Command::new(PROGRAM)
             .arg("serve")
+            .env("FAILPOINTS", format!("clock=return({})", self.clocks[i]))
             .arg("--config")
             .arg(self.config(i, committer, endpoint))
             .stdout(Stdio::null())

@@ -96,6 +96,7 @@ fn what_is_wrong_is_said_in_one_line_that_names_the_field() {
         ("retention: 90d", "retention: '90'"),
         ("storeDir: /nix/store", "storeDir: nix/store"),
         ("retention: 90d", "retention: 100y"),
+        ("caches:\n", "collect: { settle: 900ms }\ncaches:\n"),
         ("name: other", "name: main"),
         ("name: other", "name: -x"),
         ("/s3-secret", "/none"),
