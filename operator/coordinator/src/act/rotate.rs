@@ -38,7 +38,7 @@ impl Actor<'_> {
         self.tell_garages(known_to);
         let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
         let text = format!(
-            "{} was put out: a new RPC secret is told to all others, to be used once all have written it down",
+            "no longer a member: {}; a new RPC secret is told to all others, to be used once all have written it down",
             names.join(", ")
         );
         self.tell(EventKind::Secrets, text);
@@ -94,7 +94,7 @@ impl Actor<'_> {
         self.tell_garages(&known_to);
         let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
         let text = format!(
-            "the RPC secret is another one now, for {} was put out; all Garages restart together",
+            "the RPC secret is another one now, without {}; all Garages restart together",
             names.join(", ")
         );
         self.tell(EventKind::Secrets, text);
