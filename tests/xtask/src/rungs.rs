@@ -55,7 +55,7 @@ impl Rung {
     }
 
     /// What nextest is asked to run. Tests on a real Nix are the binaries `nix_*` of the crate `hayloft-e2e`.
-    fn selection(self) -> [String; 3] {
+    fn selection(self) -> [String; 4] {
         let filter = match self {
             Self::Pure => {
                 format!("not package(hayloft-e2e) & not package(hayloft-rebalance) & not ({ON_GARAGE})")
@@ -65,7 +65,9 @@ impl Rung {
             Self::E2e => "package(hayloft-e2e) & not binary(/^nix_/)".to_owned(),
             Self::Nix => "package(hayloft-e2e) & binary(/^nix_/)".to_owned(),
         };
-        ["--workspace".to_owned(), "-E".to_owned(), filter]
+        // Programs that die where a test says so; what is released is built without that.
+        let deadly = "--features=hayloft-coordinator/failpoints,hayloft-server/failpoints";
+        ["--workspace", deadly, "-E", &filter].map(str::to_owned)
     }
 
     /// Whether it tests the released binary, as people run it.
