@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::layout::{Difference, declared_role, down_holders, names};
 use super::{agree, moves};
-use crate::{ClusterFacts, Input, Member, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
+use crate::{ClusterFacts, Input, Member, MoveFacts, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
 
 /// How long the first layout waits for declared hosts that are not there, when those that are suffice.
 const FIRST_HOSTS: SignedDuration = SignedDuration::from_secs(20);
@@ -15,6 +15,10 @@ const FIRST_HOSTS: SignedDuration = SignedDuration::from_secs(20);
 /// So many versions may be on their way at once. A holder by an older version is asked for blocks only while fewer than
 /// five came after it, and each more that is live needs its own quorums.
 const MOST_UNPLACED: usize = 3;
+
+/// So long a version waits for the data of the one before to be placed, which takes most moves less. A host that gives data
+/// away fetches what it still lacks only after Garage's delay, for nobody may clear its queue any more.
+const SOON_PLACED: SignedDuration = SignedDuration::from_mins(3);
 
 /// The first version: as soon as all declared hosts are there, or those that are suffice and the others keep us
 /// waiting.
@@ -85,12 +89,25 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
         plan.wait(what, waits_for);
         return;
     }
-    let mut unplaced = input.unplaced().filter(|facts| facts.refilled.is_none());
-    if let (Some(earliest), true) = (unplaced.next(), unplaced.count() + 1 >= MOST_UNPLACED) {
+    let unplaced: Vec<_> = input
+        .unplaced()
+        .filter(|facts| facts.refilled.is_none())
+        .collect();
+    let fresh = |facts: &&&MoveFacts| {
+        facts
+            .settled
+            .is_none_or(|settled| input.snapshot.now.duration_since(settled) < SOON_PLACED)
+    };
+    let earlier = if unplaced.len() >= MOST_UNPLACED {
+        unplaced.first()
+    } else {
+        unplaced.iter().find(fresh)
+    };
+    if let Some(earlier) = earlier {
         plan.wait(
             what,
             WaitsFor::Placed {
-                version: earliest.version,
+                version: earlier.version,
             },
         );
         return;

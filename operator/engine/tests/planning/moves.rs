@@ -2,7 +2,7 @@
 
 use crate::world::{World, document, name};
 use hayloft_api::document::HostState;
-use hayloft_engine::{AskedFor, Plan, Step};
+use hayloft_engine::{AskedFor, Plan, Planned, Step};
 use insta::assert_snapshot;
 
 #[test]
@@ -64,6 +64,40 @@ fn a_join_while_a_drain_is_under_way() {
     world.watches(800);
     assert_eq!(world.retired, [(name(4), 0)]);
     assert!(world.plan().is_done(), "{}", world.plan());
+}
+
+#[test]
+fn a_join_waits_until_what_a_drained_host_held_is_placed_but_not_until_it_is_empty() {
+    let mut world = World::converged(4);
+    world.document.spec.hosts[3].state = HostState::Drained;
+    while world.snapshot.moves.iter().all(|facts| facts.settled.is_none()) {
+        world.round();
+    }
+    let drained = world.document.spec.hosts[3].clone();
+    world.document = document(5);
+    world.document.spec.hosts[3] = drained;
+    world.starts(5);
+    let mut waited = 0;
+    loop {
+        let plan = world.round();
+        let joins = |planned: &Planned| matches!(planned.step, Step::ChangeLayout { version: 3, .. });
+        if plan.steps.iter().any(joins) {
+            break;
+        }
+        waited += usize::from(
+            plan.to_string()
+                .contains("layout version 2 to be where it belongs"),
+        );
+        assert!(waited < 200, "{plan}");
+    }
+    assert!(waited > 0);
+    let drain = world
+        .snapshot
+        .moves
+        .iter()
+        .find(|facts| facts.version == 2)
+        .unwrap();
+    assert!(drain.placed.is_some() && drain.emptied.is_empty());
 }
 
 #[test]
