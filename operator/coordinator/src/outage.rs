@@ -1,5 +1,7 @@
 //! How long nobody reached a quorum while all Garages restarted with new secrets, measured from outside.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -13,6 +15,8 @@ use tokio::time::Instant;
 const EVERY: Duration = Duration::from_millis(50);
 /// One that does not answer by then is not there.
 const WITHIN: Duration = Duration::from_millis(500);
+/// All follow and reach a quorum for so long: whoever restarted did so before the first look.
+const CALM: Duration = Duration::from_secs(3);
 /// Whatever has not come back by then is told of by the conditions.
 const AT_LONGEST: Duration = Duration::from_secs(120);
 
@@ -46,9 +50,31 @@ impl Measured {
     }
 }
 
+/// How a measurement ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All were seen to go, or it took too long.
+    Measured(Measured),
+    /// All are there with the new secrets, and someone restarted before anybody looked.
+    Missed,
+}
+
+/// What one look ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// Someone is still to go, or to come back.
+    On,
+    /// All have been away and are back.
+    Back,
+    /// All are there, for long enough to know that nobody has yet to go.
+    Calm,
+}
+
 /// Looks at who reaches a quorum, put together. Pure.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Since when all follow and reach a quorum.
+    calm: Option<Duration>,
     /// Members that were seen without one: only then their answer is that of the new process.
     went: Vec<bool>,
     last: Duration,
@@ -56,8 +82,9 @@ struct Tally {
 }
 
 impl Tally {
-    /// Takes in one look, so long after the switch; whether all have been away and are back.
-    fn look(&mut self, at: Duration, reach: &[bool]) -> bool {
+    /// Takes in one look, so long after the switch; `follow`: every member has written down that the new secrets are in
+    /// use.
+    fn look(&mut self, at: Duration, reach: &[bool], follow: bool) -> Looked {
         self.went.resize(reach.len(), false);
         for (went, reaches) in self.went.iter_mut().zip(reach) {
             *went |= !reaches;
@@ -67,29 +94,49 @@ impl Tally {
             self.down += at.saturating_sub(self.last);
         }
         self.last = at;
-        reach
-            .iter()
-            .zip(&self.went)
-            .all(|(reaches, went)| *reaches && *went)
+        if !reach.iter().all(|reaches| *reaches) {
+            self.calm = None;
+            return Looked::On;
+        }
+        if self.went.iter().all(|went| *went) {
+            return Looked::Back;
+        }
+        if !follow {
+            return Looked::On;
+        }
+        let calm = *self.calm.get_or_insert(at);
+        if at.saturating_sub(calm) < CALM {
+            Looked::On
+        } else {
+            Looked::Calm
+        }
     }
 }
 
 /// A measurement that goes on beside the rounds.
 #[derive(Debug)]
 pub(crate) struct Outage {
-    task: JoinHandle<Measured>,
+    task: JoinHandle<Outcome>,
+    follow: Arc<AtomicBool>,
 }
 
 impl Outage {
     /// Begins to look, before members are told.
     pub(crate) fn watch(members: Vec<Client>) -> Self {
+        let follow = Arc::new(AtomicBool::new(false));
         Self {
-            task: tokio::spawn(watch(members)),
+            task: tokio::spawn(watch(members, Arc::clone(&follow))),
+            follow,
         }
     }
 
-    /// What was measured, once all are back or it took too long.
-    pub(crate) async fn ended(&mut self) -> Option<Measured> {
+    /// Every member says that it has written down the new secrets as those in use: a restart is under way or over.
+    pub(crate) fn all_follow(&self) {
+        self.follow.store(true, Ordering::Relaxed);
+    }
+
+    /// How it ended, once all are back or it took too long.
+    pub(crate) async fn ended(&mut self) -> Option<Outcome> {
         if !self.task.is_finished() {
             return None;
         }
@@ -103,7 +150,7 @@ impl Drop for Outage {
     }
 }
 
-async fn watch(members: Vec<Client>) -> Measured {
+async fn watch(members: Vec<Client>, follow: Arc<AtomicBool>) -> Outcome {
     let began = Instant::now();
     let mut tally = Tally::default();
     let mut every = tokio::time::interval(EVERY);
@@ -117,18 +164,16 @@ async fn watch(members: Vec<Client>) -> Measured {
         let reach = join_all(asked).await;
         let at = began.elapsed();
         tracing::trace!(?reach, after = ?at, "who reaches a quorum");
-        if tally.look(at, &reach) {
-            return Measured {
-                down_ms: millis(tally.down),
-                all_ms: Some(millis(at)),
-            };
-        }
-        if at > AT_LONGEST {
-            return Measured {
-                down_ms: millis(tally.down),
-                all_ms: None,
-            };
-        }
+        let all_ms = match tally.look(at, &reach, follow.load(Ordering::Relaxed)) {
+            Looked::Calm => return Outcome::Missed,
+            Looked::Back => Some(millis(at)),
+            Looked::On if at > AT_LONGEST => None,
+            Looked::On => continue,
+        };
+        return Outcome::Measured(Measured {
+            down_ms: millis(tally.down),
+            all_ms,
+        });
     }
 }
 
@@ -136,40 +181,72 @@ async fn watch(members: Vec<Client>) -> Measured {
 mod tests {
     use super::*;
 
-    fn looks(looks: &[(u64, &[bool])]) -> (Tally, Vec<bool>) {
+    fn looks(follow: bool, looks: &[(u64, &[bool])]) -> (Tally, Vec<Looked>) {
         let mut tally = Tally::default();
         let ends = looks
             .iter()
-            .map(|(at, reach)| tally.look(Duration::from_millis(*at), reach))
+            .map(|(at, reach)| tally.look(Duration::from_millis(*at), reach, follow))
             .collect();
         (tally, ends)
     }
 
     #[test]
     fn the_time_in_which_nobody_reaches_a_quorum_counts_and_no_other() {
-        let (tally, ends) = looks(&[
-            (0, &[true, true, true]),
-            (50, &[false, true, true]),
-            (100, &[false, false, false]),
-            (150, &[false, false, false]),
-            (900, &[false, true, false]),
-            (950, &[true, true, true]),
-        ]);
+        let (tally, ends) = looks(
+            true,
+            &[
+                (0, &[true, true, true]),
+                (50, &[false, true, true]),
+                (100, &[false, false, false]),
+                (150, &[false, false, false]),
+                (900, &[false, true, false]),
+                (950, &[true, true, true]),
+            ],
+        );
         assert_eq!(tally.down, Duration::from_millis(100));
-        assert_eq!(ends, [false, false, false, false, false, true]);
+        let (last, before) = ends.split_last().unwrap();
+        assert_eq!(*last, Looked::Back);
+        assert!(before.iter().all(|looked| *looked == Looked::On), "{before:?}");
     }
 
     #[test]
     fn a_process_that_was_not_restarted_yet_is_not_taken_for_one_that_is_back() {
-        let (_, ends) = looks(&[(0, &[true, true]), (50, &[false, true]), (100, &[true, true])]);
-        assert_eq!(ends, [false, false, false]);
+        let (_, ends) = looks(
+            false,
+            &[
+                (0, &[true, true]),
+                (50, &[false, true]),
+                (100, &[true, true]),
+                (60_000, &[true, true]),
+            ],
+        );
+        assert_eq!(ends, [Looked::On; 4]);
+    }
+
+    #[test]
+    fn a_restart_that_was_over_before_the_first_look_is_not_waited_for() {
+        let (_, ends) = looks(
+            true,
+            &[
+                (0, &[true, true]),
+                (2_000, &[false, true]),
+                (2_050, &[true, true]),
+                (5_000, &[true, true]),
+                (5_050, &[true, true]),
+            ],
+        );
+        let (last, before) = ends.split_last().unwrap();
+        assert_eq!(*last, Looked::Calm);
+        assert!(before.iter().all(|looked| *looked == Looked::On), "{before:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn members_that_never_come_back_do_not_keep_it_for_ever() {
         let address = hayloft_api::agent::AdminAddress::Unix("/nowhere/admin.sock".into());
         let nobody = Client::new(&address, hayloft_api::Secret::new("0")).unwrap();
-        let measured = watch(vec![nobody]).await;
+        let Outcome::Measured(measured) = watch(vec![nobody], Arc::default()).await else {
+            panic!("nobody was seen");
+        };
         assert_eq!(measured.all_ms, None);
         assert!(measured.down_ms >= 120_000, "{measured:?}");
         assert!(measured.words().contains("not all are back"));

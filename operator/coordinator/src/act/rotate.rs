@@ -11,7 +11,7 @@ use hayloft_garage::admin::{AdminError, Client};
 
 use super::{ActError, Actor, may_die};
 use crate::ClusterSecrets;
-use crate::outage::Outage;
+use crate::outage::{Outage, Outcome};
 use crate::rotation::Rotation;
 use crate::store::Kind;
 use crate::token::NAME;
@@ -77,10 +77,10 @@ impl Actor<'_> {
             admin_token: staged.admin_token,
             ..self.store.secrets()
         };
+        may_die!("before-switch");
         let members = self.members(&rotation.known_to);
         self.memory.outage = Some(Outage::watch(members));
         let now = (self.clock)();
-        may_die!("before-switch");
         // After a crash between the two the same ones are put there once more.
         self.store.put_secrets(secrets).await.map_err(ActError::Store)?;
         may_die!("after-new-secrets");
@@ -149,11 +149,23 @@ impl Actor<'_> {
         if up < holders.len() {
             return Ok(());
         }
-        let text = match &mut self.memory.outage {
+        if self.behind(&rotation.known_to).is_none()
+            && let Some(outage) = &self.memory.outage
+        {
+            outage.all_follow();
+        }
+        let outcome = match &mut self.memory.outage {
             Some(outage) => {
-                let Some(measured) = outage.ended().await else {
+                let Some(outcome) = outage.ended().await else {
                     return Ok(());
                 };
+                outcome
+            }
+            // Whoever measured it is gone.
+            None => Outcome::Missed,
+        };
+        let text = match outcome {
+            Outcome::Measured(measured) => {
                 self.store
                     .put_json_fact("outage", &Some(measured))
                     .await
@@ -161,9 +173,10 @@ impl Actor<'_> {
                 self.memory.last_outage = Some(measured);
                 measured.words()
             }
-            // Whoever measured it is gone.
-            None => "how long nobody reached a quorum is not known, for the coordinator was started anew"
-                .to_owned(),
+            Outcome::Missed => {
+                "how long nobody reached a quorum is not known, for the coordinator was started anew"
+                    .to_owned()
+            }
         };
         self.memory.outage = None;
         self.tell(
@@ -172,6 +185,23 @@ impl Actor<'_> {
         );
         let back = Some(cluster.observed);
         self.put_rotation(Some(Rotation { back, ..rotation })).await
+    }
+
+    /// A host with a running Garage, but of the evicted, that has not written down what it was told last.
+    fn behind(&self, known_to: &BTreeSet<HostName>) -> Option<&HostName> {
+        let follows = |host: &HostName| {
+            let heard = self.memory.heard.get(host);
+            let told = self.memory.told.get(host).map(|(generation, _)| generation);
+            told.is_some() && heard.and_then(|heard| heard.report.generation.as_ref()) == told
+        };
+        let runs = |host: &HostName| {
+            let heard = self.memory.heard.get(host);
+            heard.is_some_and(|heard| heard.agent && heard.report.runs(GARAGE_UNIT))
+        };
+        self.memory
+            .remembered
+            .keys()
+            .find(|host| !known_to.contains(*host) && runs(host) && !follows(host))
     }
 
     async fn renew_key(&mut self, rotation: Rotation) -> Result<(), ActError> {
@@ -205,21 +235,7 @@ impl Actor<'_> {
         else {
             return Ok(());
         };
-        let follows = |host: &HostName| {
-            let heard = self.memory.heard.get(host);
-            let told = self.memory.told.get(host).map(|(generation, _)| generation);
-            told.is_some() && heard.and_then(|heard| heard.report.generation.as_ref()) == told
-        };
-        let runs = |host: &HostName| {
-            let heard = self.memory.heard.get(host);
-            heard.is_some_and(|heard| heard.agent && heard.report.runs(GARAGE_UNIT))
-        };
-        let hosts: Vec<&HostName> = self.memory.remembered.keys().collect();
-        let behind = hosts
-            .into_iter()
-            .filter(|host| !rotation.known_to.contains(*host) && runs(host))
-            .find(|host| !follows(host));
-        if let Some(host) = behind {
+        if let Some(host) = self.behind(&rotation.known_to) {
             tracing::debug!(%host, "does not follow the new secrets yet");
             return Ok(());
         }

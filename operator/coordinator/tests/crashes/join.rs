@@ -162,3 +162,26 @@ async fn a_host_that_is_away_when_new_secrets_are_put_to_use_gets_them_when_it_i
     home.stop().await;
     scenario.teardown();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_that_was_over_before_the_next_coordinator_looked_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = fail::FailScenario::setup();
+    let mut home = Home::start(dir.path(), 4).await;
+    home.until("ready", |status| {
+        is_ready(status) && status.layout.storage_hosts == 4
+    })
+    .await;
+    fail::cfg("after-new-secrets", "1*panic->off").unwrap();
+    // The next one is slow to come to it: all have restarted by then, for they hear of it at once.
+    fail::cfg("before-switch", "1*off->1*sleep(5000)->off").unwrap();
+    let coordinator = home.coordinator.as_ref().unwrap();
+    coordinator.ask(&name(4), AskedFor::Evict).await.unwrap();
+    survives(&mut home, &["after-new-secrets"], |status| {
+        let told = |text: &str| status.events.iter().any(|event| event.text.contains(text));
+        told("how long nobody reached a quorum is not known") && told("nothing that host-4 knew")
+    })
+    .await;
+    home.stop().await;
+    scenario.teardown();
+}
