@@ -201,7 +201,8 @@ async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), In
         .map_err(&failed)?;
     sqlx::query(
         "INSERT OR IGNORE INTO path_packs
-         SELECT f.pack, ? FROM json_each(?) j CROSS JOIN frames f WHERE f.frame = unhex(j.value)",
+         SELECT f.pack, ? FROM json_each(?) j CROSS JOIN frames f
+         WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)",
     )
     .bind(id)
     .bind(hex_list(manifest.frames()))
@@ -239,7 +240,7 @@ pub(crate) async fn want_missing(db: &mut SqliteConnection, path: i64) -> Result
     sqlx::query(
         "INSERT OR IGNORE INTO wanted
          SELECT unhex(j.value), ? FROM json_each(?) j
-         WHERE NOT EXISTS (SELECT 1 FROM frames f WHERE f.frame = unhex(j.value))",
+         WHERE NOT EXISTS (SELECT 1 FROM frames f WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value))",
     )
     .bind(path)
     .bind(hex_list(manifest.frames()))

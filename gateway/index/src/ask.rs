@@ -161,7 +161,8 @@ impl Index {
     /// When the index fails.
     pub async fn frames_of(&self, pieces: &[Digest]) -> Result<HashMap<Digest, KnownFrame>, IndexError> {
         let rows: Vec<(Vec<u8>, Vec<u8>, u32, u32)> = sqlx::query_as(
-            "SELECT f.piece, f.frame, f.stored, f.raw FROM json_each(?) j CROSS JOIN frames f WHERE f.piece = unhex(j.value)",
+            "SELECT f.piece, f.frame, f.stored, f.raw FROM json_each(?) j CROSS JOIN frames f
+             WHERE substr(f.piece, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.piece = unhex(j.value)",
         )
         .bind(hex_list(pieces.iter().copied()))
         .fetch_all(&self.readers)
@@ -188,7 +189,8 @@ impl Index {
     pub async fn places(&self, frames: &[Digest]) -> Result<HashMap<Digest, Place>, IndexError> {
         let rows: Vec<(Vec<u8>, Vec<u8>, i64, u32)> = sqlx::query_as(
             "SELECT f.frame, p.name, f.offset, f.stored FROM json_each(?) j CROSS JOIN frames f CROSS JOIN packs p
-             WHERE f.frame = unhex(j.value) AND p.id = f.pack ORDER BY f.pack DESC",
+             WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)
+               AND p.id = f.pack ORDER BY f.pack DESC",
         )
         .bind(hex_list(frames.iter().copied()))
         .fetch_all(&self.readers)
@@ -237,7 +239,8 @@ impl Index {
                 continue;
             };
             let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
-                "SELECT f.frame FROM json_each(?) j CROSS JOIN frames f WHERE f.frame = unhex(j.value)",
+                "SELECT f.frame FROM json_each(?) j CROSS JOIN frames f
+                 WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)",
             )
             .bind(hex_list(manifest.frames()))
             .fetch_all(&self.readers)

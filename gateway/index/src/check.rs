@@ -132,7 +132,7 @@ impl Index {
                     Manifest::decode(&body).map_err(|_| IndexError::Corrupt { what: "manifest" })?;
                 let (lost,): (bool,) = sqlx::query_as(
                     "SELECT EXISTS (SELECT 1 FROM json_each(?) j
-                         WHERE NOT EXISTS (SELECT 1 FROM frames f WHERE f.frame = unhex(j.value))
+                         WHERE NOT EXISTS (SELECT 1 FROM frames f WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value))
                            AND NOT EXISTS (SELECT 1 FROM wanted w WHERE w.frame = unhex(j.value) AND w.path = ?))",
                 )
                 .bind(hex_list(manifest.frames()))

@@ -388,7 +388,8 @@ impl Index {
         let name = pack_name(&name)?;
         let rows: Vec<FrameRow> = sqlx::query_as(
             "SELECT f.offset, f.frame, f.piece, f.stored, f.raw FROM frames f WHERE f.pack = ?1
-               AND NOT EXISTS (SELECT 1 FROM frames o WHERE o.frame = f.frame AND o.pack <> ?1)
+               AND NOT EXISTS (SELECT 1 FROM frames f2 WHERE substr(f2.frame, 1, 8) = substr(f.frame, 1, 8)
+                                 AND f2.frame = f.frame AND f2.pack <> ?1)
              ORDER BY f.offset",
         )
         .bind(pack)

@@ -62,7 +62,7 @@ impl Index {
         for pack in packs {
             let rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
                 "SELECT f.frame, o.name FROM packs p CROSS JOIN frames f
-                     LEFT JOIN frames f2 ON f2.frame = f.frame AND f2.pack <> f.pack
+                     LEFT JOIN frames f2 ON substr(f2.frame, 1, 8) = substr(f.frame, 1, 8) AND f2.frame = f.frame AND f2.pack <> f.pack
                      LEFT JOIN packs o ON o.id = f2.pack
                  WHERE p.name = ? AND f.pack = p.id",
             )

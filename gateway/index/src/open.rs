@@ -15,9 +15,11 @@ use sqlx::sqlite::{
 use crate::IndexError;
 use crate::arrivals::Arrivals;
 use crate::hot::Hot;
+use crate::migrate;
 
-/// Changed with every change of the tables: a file of another version is made again from the bucket.
-pub const SCHEMA: i64 = 2;
+/// Changed with every change of the tables: a file of the version before is migrated, one of any other is made again from
+/// the bucket.
+pub const SCHEMA: i64 = 3;
 const READERS: u32 = 6;
 
 /// The index. Cheap to clone.
@@ -31,7 +33,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index at `path`; a missing file, a damaged one or one of another version begins empty.
+    /// Opens the index at `path`; one of the version before is migrated in place; a missing file, a damaged one or one of
+    /// any other version begins empty.
     ///
     /// # Errors
     /// When the file can be neither used nor made.
@@ -136,6 +139,11 @@ impl Index {
                 .await;
         match row {
             Ok(Some((schema,))) if schema == SCHEMA.to_le_bytes() => Ok(Some(index)),
+            Ok(Some((schema,))) if schema == migrate::BEFORE.to_le_bytes() => {
+                index.close().await;
+                migrate::migrate(path).await?;
+                Self::pools(path).await.map(Some).map_err(failed)
+            }
             Ok(_) => {
                 tracing::info!("the index was made by another version and is made again from the bucket");
                 index.close().await;

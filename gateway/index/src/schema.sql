@@ -25,8 +25,10 @@ CREATE TABLE frames (
     raw INTEGER NOT NULL,
     PRIMARY KEY (pack, offset)
 ) WITHOUT ROWID, STRICT;
-CREATE INDEX frames_by_frame ON frames (frame);
-CREATE INDEX frames_by_piece ON frames (piece);
+-- Eight bytes of a digest find a row, which is then compared whole: less than half as large as an index over all 32.
+-- A question that does not say `substr(x, 1, 8) = ...` besides `x = ...` reads the whole table.
+CREATE INDEX frames_by_frame ON frames (substr(frame, 1, 8));
+CREATE INDEX frames_by_piece ON frames (substr(piece, 1, 8));
 
 -- A removed path stays, for its NAR hash never changes.
 CREATE TABLE paths (

@@ -1,5 +1,6 @@
 mod collecting;
 mod hot;
+mod schema;
 
 use std::collections::HashSet;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use hayloft_index::{Index, SCHEMA};
+use hayloft_index::Index;
 use hayloft_store::checkpoint::{CheckpointHead, CheckpointPart};
 use hayloft_store::cluster_key::LogSigner;
 use hayloft_store::key::{LogPlace, ObjectKey, Position};
@@ -64,7 +64,7 @@ pub(in crate::depot) async fn load(
         match load_one(store, signer, path, place).await {
             Ok(Some(position)) => return Ok(Some(position)),
             Ok(None) => {
-                tracing::info!(%place, "a checkpoint was written by another version, and is not used");
+                tracing::info!(%place, "a checkpoint was written by a version that is neither this nor the one before, and is not used");
             }
             Err(LoadError::Bucket(error @ ObjectError::Unavailable { .. })) => {
                 return Err(OpenError::Bucket(error));
@@ -90,7 +90,8 @@ async fn load_one(
     if head.position.place != place {
         return Err(LoadError::Place);
     }
-    if head.schema != SCHEMA {
+    // One of the version before is migrated when it is opened.
+    if !hayloft_index::can_open(head.schema) {
         return Ok(None);
     }
     let file = path.with_file_name(FILE);
