@@ -1,7 +1,8 @@
 //! Taking a NAR: everything is checked before anything of the path is visible.
 //!
 //! Body → portions → (blocking) hash, structure, cut → look up → (blocking) compress → runs → packs → record.
-//! Memory is taken from a budget in bytes before the first byte is read, and does not grow with the NAR.
+//! Memory does not grow with the NAR: what an upload holds for as long as it runs is taken from a budget in bytes before the
+//! first byte is read, and portions that are worked on are counted over all uploads, which take turns.
 
 mod body;
 mod cutter;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use hayloft_index::{Index, StoredPath};
 use hayloft_nixcache::{NarHash, StorePathHash, UploadInfo};
 use hayloft_store::Digest;
@@ -27,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::body::{Body, PORTION};
 use self::cutter::{Cutter, Part};
 use self::frames::{Assembled, Assembly, Ready, prepare};
-use self::pass::{drain, read};
+use self::pass::{Turn, drain, read};
 use super::caches::Caches;
 use super::committer::{CommitError, Committer};
 use super::dying::may_die;
@@ -39,16 +40,18 @@ use crate::metrics::{Running, names, stage};
 
 /// Bytes that all uploads under way may hold together, packs not counted.
 const BUDGET: usize = 128 * 1024 * 1024;
-/// What the largest upload holds: portions on their way, the chunker's window, a run.
-const LARGEST: u64 = 10 * PORTION as u64;
+/// What the largest upload holds while it waits for its turn: a portion, the chunker's window, a run.
+const LARGEST: u64 = 4 * PORTION as u64;
 /// What the smallest holds.
 const SMALLEST: u64 = 128 * 1024;
+/// Portions of all uploads that are worked on at the same time.
+const TURNS: usize = 32;
 /// The budget's unit.
 const UNIT: u64 = 1024;
 /// Portions of one upload that are compressed at the same time.
 const AT_ONCE: usize = 2;
-/// How long an upload waits for its turn.
-const TURN: Duration = Duration::from_secs(60);
+/// How long an upload waits for its share of the budget: less than the time for which clients bear that nothing moves.
+const WAIT: Duration = Duration::from_secs(240);
 /// How long packs and the record may take to be stored.
 const STORED: Duration = Duration::from_secs(90);
 /// How often an upload saves frames of packs that were given up meanwhile.
@@ -67,6 +70,7 @@ pub(super) struct Ingest {
     pub(super) clock: Clock,
     store: SharedStore,
     budget: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
 }
 
 impl Ingest {
@@ -87,6 +91,7 @@ impl Ingest {
             clock,
             store,
             budget,
+            turns: Arc::new(Semaphore::new(TURNS)),
         }
     }
 
@@ -111,8 +116,8 @@ impl Ingest {
         };
         let share = info.nar_size.saturating_mul(3).clamp(SMALLEST, LARGEST) / UNIT;
         let share = u32::try_from(share).unwrap_or(u32::MAX);
-        let turn = tokio::time::timeout(TURN, Arc::clone(&self.budget).acquire_many_owned(share)).await;
-        let Ok(Ok(_share)) = turn else {
+        let granted = tokio::time::timeout(WAIT, Arc::clone(&self.budget).acquire_many_owned(share)).await;
+        let Ok(Ok(_share)) = granted else {
             return Err(UploadError::Unavailable(
                 "too many uploads at once; try again".to_owned(),
             ));
@@ -169,7 +174,10 @@ impl Ingest {
     where
         B: Stream<Item = Result<Bytes, BoxError>> + Send + Unpin + 'static,
     {
-        read(Cutter::hash_only(), &info, body, |_| async { Ok(()) }).await?;
+        read(Cutter::hash_only(), &info, &self.turns, body, |_, _| async {
+            Ok(())
+        })
+        .await?;
         let same = known.references == info.references
             && known.deriver == info.deriver
             && known.ca == info.ca
@@ -216,13 +224,13 @@ impl Ingest {
         let cutter = Cutter::new(hashes)
             .map_err(|error| UploadError::Unavailable(format!("the NAR cannot be cut: {error}")))?;
         // Portions that were cut wait here for their turn to be looked up and compressed, two at a time.
-        let (cut, parts) = mpsc::channel::<Vec<Part>>(1);
+        let (cut, parts) = mpsc::channel::<(Vec<Part>, Turn)>(1);
         let prepared = {
             let (index, packer) = (self.index.clone(), Arc::clone(&self.packer));
-            let (ready, prepared) = mpsc::channel::<Result<Vec<Ready>, UploadError>>(1);
+            let (ready, prepared) = mpsc::channel::<(Result<Vec<Ready>, UploadError>, Turn)>(1);
             let task = async move {
                 let mut portions = ReceiverStream::new(parts)
-                    .map(|parts| prepare(&index, &packer, parts))
+                    .map(|(parts, turn)| prepare(&index, &packer, parts).map(|ready| (ready, turn)))
                     .buffered(AT_ONCE);
                 while let Some(portion) = portions.next().await {
                     if ready.send(portion).await.is_err() {
@@ -234,16 +242,16 @@ impl Ingest {
         };
         let (_task, mut prepared) = prepared;
         let mut assembly = Assembly::new(Arc::clone(&self.packer));
-        let reading = read(cutter, &info, body, move |parts| {
+        let reading = read(cutter, &info, &self.turns, body, move |parts, turn| {
             let cut = cut.clone();
             async move {
                 // Nobody receives any more only when the other side failed; it says why.
-                let _ = cut.send(parts).await;
+                let _ = cut.send((parts, turn)).await;
                 Ok(())
             }
         });
         let packing = async {
-            while let Some(portion) = prepared.recv().await {
+            while let Some((portion, _turn)) = prepared.recv().await {
                 assembly.add(portion?).await?;
             }
             Ok(assembly)

@@ -263,6 +263,36 @@ async fn uploads_that_are_given_up_half_way_leave_room_for_others() {
 }
 
 #[tokio::test]
+async fn every_upload_of_a_crowd_is_read_before_any_of_them_ends() {
+    const CROWD: u32 = 64;
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    let samples: Vec<_> = (0..CROWD)
+        .map(|n| sample(&hash(n), noise(u64::from(n), 3_000_000)))
+        .collect();
+    // No client sends the end of its NAR before the most of everybody's was taken.
+    let most_is_read = Arc::new(tokio::sync::Barrier::new(samples.len()));
+    let uploads = samples.iter().map(|sample| {
+        let (begin, end) = sample.nar.split_at(2_500_000);
+        let barrier = Arc::clone(&most_is_read);
+        let wait = stream::once(async move {
+            barrier.wait().await;
+            Ok(Bytes::new())
+        });
+        let body = parts(begin, 100_000).chain(wait).chain(parts(end, 100_000));
+        depot.upload(sample.info.clone(), None, Box::pin(body))
+    });
+    let all = tokio::time::timeout(
+        std::time::Duration::from_secs(90),
+        futures::future::try_join_all(uploads),
+    );
+    all.await.expect("some were not read").unwrap();
+    for sample in samples.iter().step_by(9) {
+        assert_there(&depot, sample).await;
+    }
+}
+
+#[tokio::test]
 async fn a_push_while_the_bucket_is_away_fails_and_the_next_one_succeeds() {
     let world = World::new();
     let depot = world.with_main("a").await;
