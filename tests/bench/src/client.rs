@@ -37,6 +37,8 @@ impl Client {
                 .http1_only()
                 .connect_timeout(Duration::from_secs(10))
                 .timeout(Duration::from_secs(900))
+                // A server may leave an upload unread while it is busy with others; the library would cut it after 30 s.
+                .tcp_user_timeout(None)
                 .build()?,
             base: base.to_owned(),
             token: token.to_owned(),
