@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use crate::IndexError;
+use crate::migrate::BEFORE;
 
 /// Frames of a pack.
 const PACK: u64 = 600;
@@ -120,6 +121,29 @@ pub async fn fill(
             })
         })
         .collect()
+}
+
+/// Makes the index at `path`, which nobody has open, one of the version before.
+///
+/// # Errors
+/// When the index fails.
+pub async fn make_old(path: &Path) -> Result<(), IndexError> {
+    let failed = IndexError::query("make old");
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Delete);
+    let mut db = options.connect().await.map_err(&failed)?;
+    let sql = "DROP INDEX frames_by_frame;
+        DROP INDEX frames_by_piece;
+        CREATE INDEX frames_by_frame ON frames (frame);
+        CREATE INDEX frames_by_piece ON frames (piece);";
+    run(&mut db, sql.to_owned()).await?;
+    sqlx::query("UPDATE meta SET value = ? WHERE key = 'schema'")
+        .bind(BEFORE.to_le_bytes().to_vec())
+        .execute(&mut db)
+        .await
+        .map_err(&failed)?;
+    db.close().await.map_err(failed)
 }
 
 async fn run(db: &mut SqliteConnection, sql: String) -> Result<(), IndexError> {

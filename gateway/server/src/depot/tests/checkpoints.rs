@@ -1,5 +1,7 @@
 //! A gateway without an index begins with a checkpoint, or without one where none can be used.
 
+use hayloft_store::checkpoint::{CheckpointHead, CheckpointPart};
+
 use super::*;
 
 /// A gateway that took `count` paths, from the `first`th.
@@ -17,6 +19,30 @@ impl World {
     fn keys(&self, prefix: &str) -> Vec<String> {
         let keys = self.bucket.keys().into_iter();
         keys.filter(|key| key.starts_with(prefix)).collect()
+    }
+
+    /// Makes the only checkpoint, which has one part, what a gateway of the version before would have written.
+    async fn make_checkpoint_old(&self) {
+        let signer = ClusterKey::from_random([5; 32]).log_signer().unwrap();
+        let store = Arc::clone(&self.bucket) as SharedStore;
+        let (head_key, part_key) = (
+            &self.keys("checkpoint/head/")[0],
+            &self.keys("checkpoint/part/")[0],
+        );
+        let head = store.get(head_key).await.unwrap();
+        let mut head = CheckpointHead::decode(&head, &signer).unwrap();
+        let file = self.dir.path().join("old.sqlite");
+        let part = store.get(part_key).await.unwrap();
+        std::fs::write(&file, head.parts[0].unpack(&part).unwrap()).unwrap();
+        hayloft_index::synthetic::make_old(&file).await.unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        let (part, stored) = CheckpointPart::pack(&bytes).unwrap();
+        head.schema = hayloft_index::SCHEMA - 1;
+        head.size = bytes.len() as u64;
+        head.parts = vec![part];
+        self.bucket.tamper(part_key, Some(stored.into()));
+        let head = head.encode(&signer).unwrap();
+        self.bucket.tamper(head_key, Some(head.into()));
     }
 
     /// Removes the log's first objects, without which nobody can begin at the beginning.
@@ -107,6 +133,24 @@ async fn the_two_newest_checkpoints_stay_and_what_was_never_finished_goes() {
     assert_eq!(world.keys("checkpoint/head/").len(), 2);
     assert_eq!(world.keys("checkpoint/part/").len(), 2);
     depot.close().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_the_version_before_is_migrated_and_used() {
+    let world = World::new();
+    let depot = world.with_main("a").await;
+    let mut samples = push_some(&depot, 0, 5).await;
+    depot.write_checkpoint().await.unwrap();
+    samples.extend(push_some(&depot, 5, 2).await);
+    depot.close().await;
+    world.make_checkpoint_old().await;
+    world.forget_the_beginning();
+    let fresh = world.open("fresh").await.unwrap();
+    for sample in &samples {
+        assert_there(&fresh, sample).await;
+    }
+    push_some(&fresh, 20, 1).await;
+    fresh.close().await;
 }
 
 #[tokio::test]
