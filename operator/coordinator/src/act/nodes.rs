@@ -25,7 +25,7 @@ impl Actor<'_> {
             may_die!("after-clear");
             for record in self.memory.moves.records.values_mut() {
                 let facts = &mut record.facts;
-                if facts.placed.is_none() && facts.settled.is_some() && facts.receivers().contains(node) {
+                if facts.awaits_blocks_of(*node) {
                     facts.quickened.insert(*node, self.now);
                 }
             }
@@ -115,7 +115,7 @@ impl Actor<'_> {
         let mut wanted = false;
         for record in self.memory.moves.records.values_mut() {
             let facts = &mut record.facts;
-            if facts.placed.is_none() && facts.settled.is_some() && facts.receivers().contains(&node) {
+            if facts.awaits_blocks_of(node) {
                 wanted = true;
                 record.workers.insert(node, worker);
                 facts.repairs.insert(

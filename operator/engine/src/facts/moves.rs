@@ -135,6 +135,11 @@ impl MoveFacts {
         })
     }
 
+    /// Whether this node is still to receive blocks of a version that all follow.
+    pub fn awaits_blocks_of(&self, node: NodeId) -> bool {
+        self.placed.is_none() && self.settled.is_some() && self.receivers().contains(&node)
+    }
+
     /// Those who must have received everything, as far as is known: who gains partitions, or, without the maps, who
     /// holds data at all.
     pub fn receivers(&self) -> Vec<NodeId> {

@@ -322,6 +322,12 @@ fn http_for(server: &Url) -> Result<reqwest::Client, GatewayError> {
         .user_agent(concat!("hayloft/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none());
+    // A gateway that has much to do leaves an upload unread for a while; the library would cut it after 30 seconds. What
+    // lies still for too long is ended by `stalled`, a small request by its own limit.
+    #[cfg(target_os = "linux")]
+    {
+        http = http.tcp_user_timeout(None);
+    }
     if is_loopback(server) {
         http = http.no_proxy();
     }
@@ -382,6 +388,44 @@ mod tests {
             "https://cache.example/"
         );
         assert_eq!(steered("https://cache.example", None), "https://cache.example/");
+    }
+
+    /// The system's own limit for unread data cannot be asked for from outside, so this takes as long as it was.
+    #[tokio::test]
+    async fn an_upload_that_the_gateway_leaves_unread_for_long_is_not_cut() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        const UNREAD: Duration = Duration::from_secs(33);
+        const SIZE: usize = 32 << 20;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("is bound");
+        let busy = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("is asked");
+            tokio::time::sleep(UNREAD).await;
+            let mut buffer = vec![0; 1 << 20];
+            let mut seen = 0;
+            while seen < SIZE {
+                let read = stream.read(&mut buffer).await.expect("is still connected");
+                assert!(read > 0, "cut after {seen} bytes");
+                seen += read;
+            }
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            stream.write_all(answer.as_bytes()).await.expect("answers");
+            // Whatever is still on its way is read, so that the answer is not lost.
+            while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+        });
+        let piece = Bytes::from(vec![1; 1 << 20]);
+        let body = stream::iter((0..SIZE >> 20).map(move |_| Ok::<_, io::Error>(piece.clone())));
+        let http = http_for(&parse_server("http://127.0.0.1").expect("is a URL")).expect("makes a client");
+        let request = http
+            .put(format!("http://{address}/"))
+            .body(Body::wrap_stream(body));
+        let answer = tokio::time::timeout(UNREAD * 3, request.send()).await;
+        assert_eq!(
+            answer.expect("is answered in time").expect("is not cut").status(),
+            200
+        );
+        busy.await.expect("saw it all");
     }
 
     #[test]
