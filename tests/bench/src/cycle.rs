@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -16,7 +14,7 @@ use crate::client::{CACHE, Client, all};
 use crate::column::{Bucket, Nginx, Running, Server};
 use crate::corpus::{Corpora, Nar};
 use crate::plan::{Plan, Row};
-use crate::probe::{latencies, p99, rate};
+use crate::probe::{Apart, p99, rate};
 use crate::process::drop_caches;
 use crate::results::{Results, median};
 use crate::say;
@@ -255,12 +253,10 @@ impl Bench {
             let rate = tokio::task::spawn_blocking(ask).await??;
             self.note(row, column, "1/s", rate);
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told, paths) = (Arc::clone(&stop), hits);
-        let probe = tokio::task::spawn_blocking(move || latencies(&address, &paths, &told));
+        let probe = Apart::start(&address, &hits)?;
         pull_all(&running.client, &self.first, self.plan.clients).await?;
-        stop.store(true, Ordering::Relaxed);
-        self.note("narinfo p99 beside a pull", column, "ms", p99(probe.await??));
+        let times = tokio::task::spawn_blocking(move || probe.stop()).await??;
+        self.note("narinfo p99 beside a pull", column, "ms", p99(times));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use hayloft_bench::corpus::Corpora;
 use hayloft_bench::plan::{Plan, Row};
 use hayloft_bench::run::{Setting, run};
 use hayloft_bench::wanted::WANTED;
-use hayloft_bench::{process, say};
+use hayloft_bench::{probe, process, say};
 
 /// Measures the gateway beside atticd, nginx and a bare client
 #[derive(Debug, Parser)]
@@ -53,15 +53,23 @@ struct Cli {
     json: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match bench(Cli::parse()).await {
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let done = match (arguments.next().as_deref(), arguments.next()) {
+        (Some(probe::APART), Some(address)) => probe::apart(&address),
+        _ => measure(Cli::parse()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("hayloft-bench: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn measure(cli: Cli) -> Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(bench(cli))
 }
 
 async fn bench(cli: Cli) -> Result<()> {

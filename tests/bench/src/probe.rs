@@ -1,7 +1,8 @@
 //! Small requests, many of them: how many a second, and how long the slowest take.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -115,6 +116,66 @@ pub fn latencies(address: &str, paths: &[String], stop: &Arc<AtomicBool>) -> Res
         std::thread::sleep(Duration::from_millis(10).saturating_sub(took));
     }
     Ok(times)
+}
+
+/// The bench's first argument when it is to be a probe: [`apart`].
+pub const APART: &str = "probe";
+
+/// A process that does nothing but ask: what the bench's own clients do in the meantime must not be counted as the server's.
+#[derive(Debug)]
+pub struct Apart(Child);
+
+impl Apart {
+    /// Begins to ask the server at `address` for `paths`, as [`latencies`] does.
+    ///
+    /// # Errors
+    /// When no process can be started.
+    pub fn start(address: &str, paths: &[String]) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args([APART, address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the probe cannot be started")?;
+        let input = child.stdin.as_mut().context("the probe has no input")?;
+        writeln!(input, "{}", serde_json::to_string(paths)?)?;
+        input.flush()?;
+        Ok(Self(child))
+    }
+
+    /// Ends it; how long each answer took.
+    ///
+    /// # Errors
+    /// When the probe failed.
+    pub fn stop(self) -> Result<Vec<Duration>> {
+        // The end of its input tells it to stop, also when this process dies.
+        let output = self.0.wait_with_output()?;
+        ensure!(output.status.success(), "the probe failed: {}", output.status);
+        let micros: Vec<u64> = serde_json::from_slice(&output.stdout).context("the probe told nothing")?;
+        Ok(micros.into_iter().map(Duration::from_micros).collect())
+    }
+}
+
+/// The other side of [`Apart`]: paths come as a line of JSON, times in microseconds go out as one when the input ends.
+///
+/// # Errors
+/// When the connection breaks.
+pub fn apart(address: &str) -> Result<()> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let paths: Vec<String> = serde_json::from_str(&line)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        told.store(true, Ordering::Relaxed);
+    });
+    let micros: Vec<u64> = latencies(address, &paths, &stop)?
+        .into_iter()
+        .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        .collect();
+    writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&micros)?)?;
+    Ok(())
 }
 
 /// The time that 99 of a hundred do not exceed, in milliseconds.
