@@ -67,12 +67,15 @@ pub enum Command {
         after_help = "Example:\n  hayloft-gateway pin add --config gateway.yaml main release-1.2 /nix/store/…-system --for 365d"
     )]
     Pin(pin::Args),
-    /// Throw the index away and make it again from the bucket
+    /// Make the index from the bucket; one that was cut off goes on where it was
     #[command(after_help = "Example:\n  hayloft-gateway rebuild --config /etc/hayloft/gateway.yaml")]
     Rebuild {
         /// Where the configuration is
         #[command(flatten)]
         config: ConfigFile,
+        /// Use neither the index that is there nor a checkpoint, but the whole log
+        #[arg(long)]
+        from_log: bool,
         /// How lines of the log on standard error look
         #[arg(long, value_enum, default_value_t = LogFormat::Text)]
         log_format: LogFormat,
@@ -119,9 +122,13 @@ pub async fn run(command: Command, outside: Outside) -> ExitCode {
             log::plain(LogFormat::Text, outside.log_filter.as_deref().or(Some(QUIET)));
             Box::pin(pin::run(args, &outside)).await
         }
-        Command::Rebuild { config, log_format } => {
+        Command::Rebuild {
+            config,
+            from_log,
+            log_format,
+        } => {
             log::plain(log_format, outside.log_filter.as_deref());
-            Box::pin(rebuild::run(&config.config)).await
+            Box::pin(rebuild::run(&config.config, from_log)).await
         }
     };
     match result {

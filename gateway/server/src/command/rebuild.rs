@@ -1,4 +1,4 @@
-//! `rebuild`: throws the index away and makes it again from the bucket. Stop the gateway first.
+//! `rebuild`: makes the index from the bucket. Stop the gateway first.
 
 use std::error::Error;
 use std::io::Write;
@@ -10,7 +10,12 @@ use crate::config::{self, Config};
 use crate::control::FolderLock;
 use crate::depot::{self, DepotConfig};
 
-pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// It was told to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped; what was done stays done, and the same command goes on from there")]
+struct Stopped;
+
+pub(super) async fn run(path: &Path, from_log: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
     let Config {
         state_dir,
         key,
@@ -28,7 +33,11 @@ pub(super) async fn run(path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>
         memory: memory.0,
         upkeep,
     };
-    let rebuilt = Box::pin(depot::rebuild(&config)).await?;
+    let rebuilt = tokio::select! {
+        rebuilt = Box::pin(depot::rebuild(&config, from_log)) => rebuilt?,
+        // What was applied is durable with its position.
+        _ = tokio::signal::ctrl_c() => return Err(Stopped.into()),
+    };
     let upto = rebuilt
         .position
         .map_or_else(|| "nothing".to_owned(), |position| position.place.to_string());

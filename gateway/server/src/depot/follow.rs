@@ -18,6 +18,9 @@ use super::office::Office;
 /// Log objects that are read ahead.
 const AHEAD: usize = 16;
 
+/// Listings that may have been overtaken by what was written meanwhile, before an object counts as lost.
+const LISTINGS: usize = 5;
+
 /// What a listing showed behind the index's position, in order.
 pub(super) struct Behind {
     places: Vec<LogPlace>,
@@ -49,11 +52,6 @@ pub(super) async fn catch_up(
     }
     loop {
         let Some(behind) = behind(store, signer, from).await? else {
-            if from.is_none() {
-                return Err(OpenError::Hole {
-                    object: ObjectKey::LOGS.to_owned(),
-                });
-            }
             tracing::warn!("the index holds records that do not count and is made again from the bucket");
             index = index.reset().await.map_err(OpenError::Index)?;
             from = None;
@@ -82,6 +80,39 @@ pub(super) async fn behind(
     signer: &LogSigner,
     from: Option<Position>,
 ) -> Result<Option<Behind>, OpenError> {
+    // A listing is no snapshot. What it missed was written before what it shows, so the next one shows it: no pause.
+    for _ in 1..LISTINGS {
+        match behind_once(store, signer, from).await {
+            Ok(Found::Overtaken(_)) => {}
+            Err(OpenError::Log(error)) if matches!(error.fault, LogFault::Hole) => {}
+            Ok(Found::Behind(behind)) => return Ok(Some(behind)),
+            Ok(Found::Astray) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    match behind_once(store, signer, from).await? {
+        Found::Behind(behind) => Ok(Some(behind)),
+        Found::Astray => Ok(None),
+        Found::Overtaken(place) => Err(OpenError::Hole {
+            object: ObjectKey::Log(place).to_string(),
+        }),
+    }
+}
+
+/// What one listing gives.
+enum Found {
+    Behind(Behind),
+    /// The starting point does not count.
+    Astray,
+    /// This object counts and was not listed.
+    Overtaken(LogPlace),
+}
+
+async fn behind_once(
+    store: &SharedStore,
+    signer: &LogSigner,
+    from: Option<Position>,
+) -> Result<Found, OpenError> {
     let after = from.map(|position| ObjectKey::Log(position.place).to_string());
     let keys = list_all(store.as_ref(), ObjectKey::LOGS, after.as_deref())
         .await
@@ -102,8 +133,9 @@ pub(super) async fn behind(
     let (mut walk, mut next) = Walk::new(listing, from);
     loop {
         match next {
-            Next::Apply(stretches) => return Ok(Some(Behind::new(&stretches))),
-            Next::StartOver => return Ok(None),
+            Next::Apply(stretches) => return Ok(Found::Behind(Behind::new(&stretches))),
+            Next::ListAgain(place) => return Ok(Found::Overtaken(place)),
+            Next::StartOver => return Ok(Found::Astray),
             Next::Read(place) => next = walk.read(opening(store, signer, place).await?),
         }
     }

@@ -491,14 +491,15 @@ async fn disk_cache(state_dir: &Path, size: u64) -> Option<DiskCache> {
     }
 }
 
-/// Makes the index in the state folder again from the bucket, without taking office: for a look at a bucket, or
-/// a test of a backup. A depot that opens does the same by itself when its index is missing or wrong.
+/// Brings the index in the state folder to what the bucket holds, without taking office: for a look at a bucket, or a
+/// test of a backup. It goes on from the index that is there, or from a checkpoint; `from_log`: from nothing, with the
+/// log alone, and the index that is there stays until that is done. One that is cut off goes on where it was. A depot that opens does the same by itself when its index is missing or wrong.
 ///
 /// # Errors
 /// When the bucket does not answer or cannot be followed.
-pub async fn rebuild(config: &DepotConfig) -> Result<Rebuilt, OpenError> {
+pub async fn rebuild(config: &DepotConfig, from_log: bool) -> Result<Rebuilt, OpenError> {
     let store: SharedStore = Arc::new(S3Store::following(config.s3.clone()));
     let signer = config.key.log_signer().map_err(OpenError::Key)?;
     succession::make_state_dir(&config.state_dir).await?;
-    succession::rebuild(store, &signer, &config.state_dir.join(INDEX_FILE)).await
+    succession::rebuild(store, &signer, &config.state_dir.join(INDEX_FILE), from_log).await
 }

@@ -13,6 +13,7 @@ use hayloft_store::log::{LogError, LogFault};
 use hayloft_store::object::{ObjectError, SharedStore};
 use tokio::sync::watch;
 
+use super::checkpoint::load;
 use super::committer::State;
 use super::error::OpenError;
 use super::follow::{behind, catch_up};
@@ -126,14 +127,30 @@ pub struct Rebuilt {
     pub caches: usize,
 }
 
-/// Makes an index again from nothing, without taking office.
+/// The index that is made from the log alone, until it takes the other's place.
+const FROM_LOG: &str = "from-log.sqlite";
+
+/// Brings the index at `path` to the log without taking office: from where it is, or from a checkpoint; `from_log`: from
+/// nothing, in a file beside it, with the log alone. One that is cut off goes on where it was.
 pub(super) async fn rebuild(
     store: SharedStore,
     signer: &LogSigner,
     path: &Path,
+    from_log: bool,
 ) -> Result<Rebuilt, OpenError> {
     check_format(&store, false).await?;
-    let index = Index::create(path).await.map_err(OpenError::Index)?;
+    if from_log {
+        let file = path.with_file_name(FROM_LOG);
+        let index = Index::open(&file).await.map_err(OpenError::Index)?;
+        catch_up(&store, signer, index).await?.close().await;
+        Index::adopt(&file, path).await.map_err(OpenError::Index)?;
+    }
+    let mut index = Index::open(path).await.map_err(OpenError::Index)?;
+    if !from_log && index.position().await.map_err(OpenError::Index)?.is_none() {
+        index.close().await;
+        load(&store, signer, path).await?;
+        index = Index::open(path).await.map_err(OpenError::Index)?;
+    }
     let index = catch_up(&store, signer, index).await?;
     let position = index.position().await.map_err(OpenError::Index)?;
     let caches = index.caches().await.map_err(OpenError::Index)?.len();

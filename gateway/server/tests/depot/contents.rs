@@ -67,7 +67,7 @@ async fn sixteen_uploads_at_once_come_back_and_a_lost_index_is_made_again() {
         assert!(sample.pull(&depot).await.unwrap());
     })
     .await;
-    let rebuilt = depot::rebuild(&world.config("elsewhere")).await.unwrap();
+    let rebuilt = depot::rebuild(&world.config("elsewhere"), false).await.unwrap();
     assert_eq!(rebuilt.caches, 1);
     // Looking at the bucket deposes nobody.
     Sample::new(99, 1000).push(&depot).await.unwrap();

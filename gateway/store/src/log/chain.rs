@@ -39,6 +39,9 @@ pub enum Next {
     Read(LogPlace),
     /// Apply these in order: the chain is found.
     Apply(Vec<Stretch>),
+    /// This object counts and was not in the listing. It was whole before the opening that counts it was written, so a
+    /// listing that begins now shows it, unless it was lost.
+    ListAgain(LogPlace),
     /// The starting point is not on the chain: what was applied up to there must be made again from nothing.
     StartOver,
 }
@@ -156,8 +159,8 @@ impl Walk {
             .get(&end.epoch)
             .is_some_and(|run| run.last >= end.seq);
         if !known {
-            // An opening counts an object that is not there, or one that lies before the starting point.
-            return Next::StartOver;
+            // Openings before the starting point never come here.
+            return Next::ListAgain(end);
         }
         let first = self.listing.runs.get(&end.epoch).map_or(1, |run| run.first);
         self.stretches.push(Stretch {
@@ -277,6 +280,17 @@ mod tests {
             walk(&[place(3, 1)], Some(position(2, 1)), &[(3, None)]),
             Next::StartOver
         );
+    }
+
+    #[test]
+    fn who_lists_while_an_epoch_is_opened_lists_again_and_drops_nothing() {
+        // The listing had passed epoch 1 when its last objects and the opening of epoch 2 were written.
+        let openings = [(2, Some(position(1, 5)))];
+        let again = Next::ListAgain(place(1, 5));
+        assert_eq!(walk(&[place(2, 1)], Some(position(1, 3)), &openings), again);
+        let passed = [place(1, 4), place(2, 1)];
+        assert_eq!(walk(&passed, Some(position(1, 3)), &openings), again);
+        assert_eq!(walk(&[place(2, 1)], None, &openings), again);
     }
 
     #[test]

@@ -29,6 +29,7 @@ struct State {
     puts: usize,
     plan: Option<FaultPlan>,
     down: bool,
+    unlisted: Vec<String>,
 }
 
 /// A bucket in memory.
@@ -54,6 +55,11 @@ impl MemoryStore {
     /// While down, nothing answers.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
+    }
+
+    /// The next listing does not show this key, as one that passed its place just before it was written.
+    pub fn miss_in_next_listing(&self, key: &str) {
+        self.lock().unlisted.push(key.to_owned());
     }
 
     /// The number of writes since the faults were set.
@@ -157,6 +163,10 @@ impl ObjectStore for MemoryStore {
                     .collect();
                 let more = keys.len() > 100;
                 keys.truncate(100);
+                keys.retain(|key| {
+                    let missed = state.unlisted.iter().position(|missed| missed == key);
+                    missed.map(|at| state.unlisted.remove(at)).is_none()
+                });
                 let sizes = keys
                     .iter()
                     .map(|key| state.objects.get(key).map_or(0, |body| body.len() as u64))

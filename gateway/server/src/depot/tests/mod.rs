@@ -8,6 +8,7 @@ mod crashes;
 mod damage;
 mod disk;
 mod fleet;
+mod following;
 mod gardening;
 mod storms;
 
