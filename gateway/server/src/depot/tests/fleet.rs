@@ -490,3 +490,34 @@ async fn claims_that_many_restarts_left_are_removed() {
     push(&depot, &sample(&hash(1), noise(1, 10))).await.unwrap();
     depot.close().await;
 }
+
+#[test]
+fn a_follower_serves_what_it_had_while_a_forged_object_stops_it_and_goes_on_when_that_is_gone() {
+    let driver = Runtime::new().unwrap();
+    driver.block_on(async {
+        let town = Town::new(&["a", "b"]);
+        let a = town.start_apart("a", Rule::Yes, &["b"]).await;
+        let b = town.start_apart("b", Rule::No, &["a"]).await;
+        a.depot.create_cache(new_cache("main")).await.unwrap();
+        let before = sample(&hash(1), noise(1, 3000));
+        push(&a.depot, &before).await.unwrap();
+        // Nobody vouches for the last object.
+        push(&a.depot, &sample(&hash(3), noise(3, 3000))).await.unwrap();
+        until(async || shows(&b, &before).await).await;
+        let forged = "log/00000000000f0000-0000000000000001/0000000000000001";
+        let keys = town.world.bucket.keys();
+        let like = keys.iter().find(|key| key.starts_with("log/")).unwrap();
+        assert_eq!(like.len(), forged.len(), "{like}");
+        town.world
+            .bucket
+            .tamper(forged, Some(Bytes::from_static(b"HayLog")));
+        until(async || !b.depot.inner.committer.is_well()).await;
+        assert_there(&b.depot, &before).await;
+        let after = sample(&hash(2), noise(2, 3000));
+        push(&a.depot, &after).await.unwrap();
+        push(&a.depot, &sample(&hash(4), noise(4, 3000))).await.unwrap();
+        assert!(!shows(&b, &after).await);
+        town.world.bucket.tamper(forged, None);
+        until(async || b.depot.inner.committer.is_well() && shows(&b, &after).await).await;
+    });
+}
