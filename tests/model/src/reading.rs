@@ -19,7 +19,7 @@ pub(crate) enum Found {
     Chain { places: Vec<LogPlace>, settled: usize },
     /// The starting point is not on the chain.
     Astray,
-    /// An object is not there though one behind it is.
+    /// An object was not listed though one behind it was.
     Hole,
 }
 
@@ -42,6 +42,7 @@ pub(crate) fn walk(bucket: &Bucket, seen: &BTreeSet<LogPlace>, from: Option<Posi
                 };
                 next = walk.read(*opened);
             }
+            Next::ListAgain(_) => return Found::Hole,
             Next::StartOver => return Found::Astray,
             Next::Apply(stretches) => {
                 return Found::Chain {
