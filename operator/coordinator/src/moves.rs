@@ -350,13 +350,11 @@ impl Moves {
     fn place(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
         let started = |id: NodeId| seen.started.get(&id).copied();
         let holds = |id: NodeId| seen.layout.roles.contains_key(&id);
-        // The comparison that the newest placed move rests on; a version that moved nothing rests on none.
-        let mut proof = None;
+        let mut placed = None;
         for record in self.records.values_mut().rev() {
             let key = record.facts.key();
-            // A comparison covers all earlier moves that it took in: where the current one wants a block, it is.
-            let covered =
-                proof.is_some() && record.facts.compared == proof && record.facts.tables_done(holds);
+            // A comparison covers all earlier moves that are not placed: where the current one wants a block, it is.
+            let covered = placed.is_some() && record.facts.tables_done(holds);
             if record.facts.placed.is_none() && (covered || record.facts.is_placed(started)) {
                 record.facts.placed = Some(seen.now);
                 if let Some(bytes) = record.facts.bytes {
@@ -364,8 +362,8 @@ impl Moves {
                 }
                 news.push(News::Placed(key));
             }
-            if record.facts.placed.is_some() && proof.is_none() {
-                proof = record.facts.compared.filter(|compared| compared.missing == 0);
+            if record.facts.placed.is_some() && key.version == seen.layout.version {
+                placed = Some(key);
             }
         }
     }

@@ -363,21 +363,6 @@ fn a_leaver_that_is_gone_for_good_is_not_waited_for() {
 }
 
 #[test]
-fn a_version_that_moves_nothing_proves_nothing_of_an_earlier_one() {
-    let mut scene = Scene::new();
-    let mut second = scene.exchange();
-    second.settled = true;
-    scene.see(&second, 15);
-    scene.moves.maps.insert(3, map([1, 2, 4]));
-    let third = layout(3, &[1, 2, 4], true);
-    let news = scene.see(&third, 20);
-    assert!(news.contains(&News::Placed(3.into())), "{news:?}");
-    assert!(!news.contains(&News::Placed(2.into())), "{news:?}");
-    scene.proven(2, 30);
-    assert_eq!(scene.see(&third, 31), [News::Placed(2.into())]);
-}
-
-#[test]
 fn bytes_that_have_arrived_are_counted_and_never_become_fewer() {
     let mut scene = Scene::new();
     let layout = scene.exchange();
