@@ -10,7 +10,7 @@ use std::time::Instant;
 use hayloft_index::{Index, synthetic};
 use hayloft_store::Digest;
 use hayloft_store::key::{EpochId, LogPlace, PackName, Position};
-use hayloft_store::log::record::{CacheRecord, PackRecord, PathRecord, Record};
+use hayloft_store::log::record::{PackRecord, PathRecord, Record};
 use hayloft_store::manifest::Manifest;
 use hayloft_store::pack::PackedFrame;
 
@@ -41,7 +41,9 @@ fn main() -> Result<(), Failure> {
 async fn run(file: &Path, paths: u64, frames: u64, round: u64) -> Result<(), Failure> {
     if !file.exists() {
         let index = Index::open(file).await?;
-        index.apply(&[cache()?], position(0, 0)).await?;
+        index
+            .apply(&[synthetic::cache("main".parse()?)], position(0, 0))
+            .await?;
         index.close().await;
         if paths > 0 {
             synthetic::fill(file, paths, frames, |_| {}).await?;
@@ -91,19 +93,6 @@ fn position(round: u64, pack: u64) -> Position {
         },
         digest: Digest::ZERO,
     }
-}
-
-fn cache() -> Result<Record, Failure> {
-    Ok(Record::CacheCreated(CacheRecord {
-        name: "main".parse()?,
-        sealed_key: vec![1],
-        is_public: true,
-        store_dir: "/nix/store".to_owned(),
-        priority: 40,
-        upstream_keys: vec![],
-        retention: None,
-        created_at: 5,
-    }))
 }
 
 /// A pack of new frames, and the paths that are made of them.

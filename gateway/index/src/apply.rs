@@ -1,13 +1,16 @@
 //! Applying records: what each of them means. Deterministic, so that two indexes at one position are the same.
 
+use std::collections::{BTreeSet, HashSet};
+
 use hayloft_nixcache::CacheName;
 use hayloft_store::Digest;
 use hayloft_store::key::Position;
 use hayloft_store::log::record::{CacheRecord, PackRecord, PathRecord, Record};
 use hayloft_store::manifest::Manifest;
-use hayloft_store::pack;
+use hayloft_store::pack::{self, PackedFrame};
 use sqlx::SqliteConnection;
 
+use crate::ask::digest;
 use crate::{Index, IndexError, keep, retire};
 
 impl Index {
@@ -111,18 +114,14 @@ async fn add_pack(db: &mut SqliteConnection, pack: &PackRecord) -> Result<(), In
             .fetch_one(&mut *db)
             .await
             .map_err(&failed)?;
-    for (offset, frame) in pack::offsets(&pack.frames) {
-        sqlx::query("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(signed(offset, "offset")?)
-            .bind(frame.frame.as_bytes().as_slice())
-            .bind(frame.piece.as_bytes().as_slice())
-            .bind(frame.stored)
-            .bind(frame.raw)
-            .execute(&mut *db)
-            .await
-            .map_err(&failed)?;
-    }
+    sqlx::query(
+        "INSERT INTO frames SELECT ?, value ->> 0, unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4 FROM json_each(?)",
+    )
+    .bind(id)
+    .bind(frame_list(&pack.frames)?)
+    .execute(&mut *db)
+    .await
+    .map_err(&failed)?;
     // What was damaged may be whole again.
     for sql in [
         "INSERT OR IGNORE INTO path_packs SELECT f.pack, w.path FROM frames f CROSS JOIN wanted w
@@ -199,30 +198,37 @@ async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), In
         .execute(&mut *db)
         .await
         .map_err(&failed)?;
-    sqlx::query(
-        "INSERT OR IGNORE INTO path_packs
-         SELECT f.pack, ? FROM json_each(?) j CROSS JOIN frames f
-         WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)",
-    )
-    .bind(id)
-    .bind(hex_list(manifest.frames()))
-    .execute(&mut *db)
-    .await
-    .map_err(&failed)?;
+    let holders = holders(db, &manifest).await?;
+    let packs: BTreeSet<i64> = holders.iter().map(|(pack, _)| *pack).collect();
+    sqlx::query("INSERT OR IGNORE INTO path_packs SELECT value, ? FROM json_each(?)")
+        .bind(id)
+        .bind(serde_json::to_string(&packs).map_err(|_| IndexError::Record { what: "packs" })?)
+        .execute(&mut *db)
+        .await
+        .map_err(&failed)?;
     // Damage may have been ordered between the commit's check and this record.
-    want_missing(db, id).await
+    want(db, id, &manifest, &holders).await
 }
 
 /// Removes everything that says what a path is made of.
 pub(crate) async fn forget_contents(db: &mut SqliteConnection, path: i64) -> Result<(), IndexError> {
+    let failed = IndexError::query("forget a path's contents");
+    let manifests = sqlx::query("DELETE FROM manifests WHERE path = ?")
+        .bind(path)
+        .execute(&mut *db)
+        .await
+        .map_err(&failed)?;
+    // A path has a manifest as long as it has any of these.
+    if manifests.rows_affected() == 0 {
+        return Ok(());
+    }
     for sql in [
         "INSERT OR IGNORE INTO suspects SELECT pack FROM path_packs WHERE path = ?",
-        "DELETE FROM manifests WHERE path = ?",
         "DELETE FROM path_packs WHERE path = ?",
         "DELETE FROM wanted WHERE path = ?",
     ] {
         let done = sqlx::query(sql).bind(path).execute(&mut *db).await;
-        done.map_err(IndexError::query("forget a path's contents"))?;
+        done.map_err(&failed)?;
     }
     Ok(())
 }
@@ -237,17 +243,61 @@ pub(crate) async fn want_missing(db: &mut SqliteConnection, path: i64) -> Result
         .map_err(&failed)?;
     let Some((body,)) = row else { return Ok(()) };
     let manifest = Manifest::decode(&body).map_err(|_| IndexError::Corrupt { what: "manifest" })?;
-    sqlx::query(
-        "INSERT OR IGNORE INTO wanted
-         SELECT unhex(j.value), ? FROM json_each(?) j
-         WHERE NOT EXISTS (SELECT 1 FROM frames f WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value))",
+    let holders = holders(db, &manifest).await?;
+    want(db, path, &manifest, &holders).await
+}
+
+/// The packs that hold frames of a manifest, and these frames.
+async fn holders(db: &mut SqliteConnection, manifest: &Manifest) -> Result<Vec<(i64, Digest)>, IndexError> {
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT f.pack, f.frame FROM json_each(?) j CROSS JOIN frames f
+         WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)",
     )
-    .bind(path)
     .bind(hex_list(manifest.frames()))
-    .execute(db)
+    .fetch_all(db)
     .await
-    .map(|_| ())
-    .map_err(failed)
+    .map_err(IndexError::query("look for frames"))?;
+    rows.into_iter()
+        .map(|(pack, frame)| Ok((pack, digest(&frame)?)))
+        .collect()
+}
+
+/// Notes the frames of a path that are not among those which `holders` tells of.
+async fn want(
+    db: &mut SqliteConnection,
+    path: i64,
+    manifest: &Manifest,
+    holders: &[(i64, Digest)],
+) -> Result<(), IndexError> {
+    let held: HashSet<Digest> = holders.iter().map(|(_, frame)| *frame).collect();
+    let missing: HashSet<Digest> = manifest.frames().filter(|frame| !held.contains(frame)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("INSERT OR IGNORE INTO wanted SELECT unhex(value), ? FROM json_each(?)")
+        .bind(path)
+        .bind(hex_list(missing.into_iter()))
+        .execute(db)
+        .await
+        .map(|_| ())
+        .map_err(IndexError::query("note missing frames"))
+}
+
+/// What a pack holds, for `json_each`: offset, frame, piece, stored and raw bytes. One statement puts all of it in, where one
+/// for each row took most of the time of a push's records.
+fn frame_list(frames: &[PackedFrame]) -> Result<String, IndexError> {
+    let rows: Vec<(u64, String, String, u32, u32)> = pack::offsets(frames)
+        .map(|(at, frame)| {
+            (
+                at,
+                frame.frame.to_hex(),
+                frame.piece.to_hex(),
+                frame.stored,
+                frame.raw,
+            )
+        })
+        .collect();
+    serde_json::to_string(&rows).map_err(|_| IndexError::Record { what: "frames" })
 }
 
 /// Digests as a JSON list of hex, for `json_each`: one statement for any number of them.

@@ -17,7 +17,7 @@ mod migrate;
 mod open;
 mod retire;
 mod snapshot;
-#[cfg(feature = "synthetic")]
+#[cfg(any(test, feature = "synthetic"))]
 pub mod synthetic;
 #[cfg(test)]
 mod tests;

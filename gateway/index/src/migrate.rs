@@ -12,12 +12,13 @@ use crate::{IndexError, SCHEMA};
 pub(crate) const BEFORE: i64 = SCHEMA - 1;
 
 /// What changed since: the indexes over digests hold eight bytes of them.
-const STEPS: &str = "
-    DROP INDEX frames_by_frame;
-    DROP INDEX frames_by_piece;
-    CREATE INDEX frames_by_frame ON frames (substr(frame, 1, 8));
-    CREATE INDEX frames_by_piece ON frames (substr(piece, 1, 8));
-";
+const STEPS: [&str; 3] = [
+    "DROP INDEX frames_by_frame; DROP INDEX frames_by_piece;",
+    "CREATE INDEX frames_by_frame ON frames (substr(frame, 1, 8));",
+    "CREATE INDEX frames_by_piece ON frames (substr(piece, 1, 8));",
+];
+/// How often the log says that it goes on.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Whether [`crate::Index::open`] keeps what a file of this version holds: this one's and the one before's.
 #[must_use]
@@ -33,7 +34,11 @@ pub const fn can_open(schema: i64) -> bool {
 pub(crate) async fn migrate(path: &Path) -> Result<(), IndexError> {
     let failed = IndexError::query("bring the index to this version");
     let begin = Instant::now();
-    tracing::info!("the index is brought to this version");
+    let bytes = tokio::fs::metadata(path).await.map_or(0, |file| file.len());
+    tracing::info!(
+        megabytes = bytes / 1_000_000,
+        "the index is brought to this version; nothing is answered until then"
+    );
     let mut db = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -46,7 +51,10 @@ pub(crate) async fn migrate(path: &Path) -> Result<(), IndexError> {
         .await
         .map_err(&failed)?;
     let mut tx = db.begin().await.map_err(&failed)?;
-    sqlx::raw_sql(STEPS).execute(&mut *tx).await.map_err(&failed)?;
+    for (number, step) in (1..).zip(STEPS) {
+        let work = sqlx::raw_sql(step).execute(&mut *tx);
+        telling(number, begin, work).await.map_err(&failed)?;
+    }
     sqlx::query("UPDATE meta SET value = ? WHERE key = 'schema'")
         .bind(SCHEMA.to_le_bytes().to_vec())
         .execute(&mut *tx)
@@ -59,4 +67,20 @@ pub(crate) async fn migrate(path: &Path) -> Result<(), IndexError> {
         "the index is of this version now"
     );
     Ok(())
+}
+
+/// Says now and then, while `work` goes on, which step it is and how long all took so far.
+async fn telling<T>(step: usize, begin: Instant, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(TELL, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => tracing::info!(
+                step,
+                of = STEPS.len(),
+                seconds = begin.elapsed().as_secs(),
+                "the index is still being brought to this version"
+            ),
+        }
+    }
 }

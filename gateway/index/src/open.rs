@@ -21,6 +21,10 @@ use crate::migrate;
 /// the bucket.
 pub const SCHEMA: i64 = 3;
 const READERS: u32 = 6;
+/// Memory for the pages that are written, in KiB, negative as `SQLite` wants it.
+const WRITER_CACHE: &str = "-32768";
+/// Pages of 4 KiB that gather in the write-ahead log until they are copied to the file and both are synced.
+const WAL_PAGES: &str = "16384";
 
 /// The index. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -173,7 +177,12 @@ impl Index {
                 let clean = !connection.is_in_transaction();
                 Box::pin(async move { Ok(clean) })
             })
-            .connect_with(options.clone())
+            .connect_with(
+                options
+                    .clone()
+                    .pragma("cache_size", WRITER_CACHE)
+                    .pragma("wal_autocheckpoint", WAL_PAGES),
+            )
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)

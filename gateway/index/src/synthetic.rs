@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hayloft_nixcache::StorePathHash;
+use hayloft_nixcache::{CacheName, StorePathHash};
+use hayloft_store::log::record::{CacheRecord, Record};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
@@ -13,6 +14,51 @@ use crate::migrate::BEFORE;
 const PACK: u64 = 600;
 /// Rows that one statement makes.
 const STEP: u64 = 1_000_000;
+
+/// The record of a public cache.
+#[must_use]
+pub fn cache(name: CacheName) -> Record {
+    Record::CacheCreated(CacheRecord {
+        name,
+        sealed_key: vec![1],
+        is_public: true,
+        store_dir: "/nix/store".to_owned(),
+        priority: 40,
+        upstream_keys: vec![],
+        retention: None,
+        created_at: 5,
+    })
+}
+
+/// All rows of all tables of the index at `path`, as SQL literals, in order: whether two indexes are the same.
+///
+/// # Errors
+/// When the index cannot be read.
+pub async fn rows(path: &Path) -> Result<Vec<String>, IndexError> {
+    let failed = IndexError::query("read all rows");
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut db: SqliteConnection = options.connect().await.map_err(&failed)?;
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            .fetch_all(&mut db)
+            .await
+            .map_err(&failed)?;
+    let mut rows = Vec::new();
+    for table in tables {
+        let columns: String = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT group_concat('quote(\"' || name || '\")', ' || '','' || ') FROM pragma_table_info('{table}')"
+        )))
+        .fetch_one(&mut db)
+        .await.map_err(&failed)?;
+        let query = AssertSqlSafe(format!("SELECT {columns} AS row FROM \"{table}\" ORDER BY row"));
+        let of_table: Vec<String> = sqlx::query_scalar(query)
+            .fetch_all(&mut db)
+            .await
+            .map_err(&failed)?;
+        rows.extend(of_table.into_iter().map(|row| format!("{table}: {row}")));
+    }
+    Ok(rows)
+}
 
 /// Adds so many paths to the first cache, and so many frames, to the index at `path`, which nobody has open. `tell` hears
 /// how far it has come. Gives the hashes of some of the paths.

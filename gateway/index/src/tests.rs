@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use hayloft_nixcache::{CacheName, StorePathHash};
 use hayloft_store::Digest;
 use hayloft_store::key::{EpochId, LogPlace, PackName, Position};
-use hayloft_store::log::record::{CacheRecord, DamageRecord, PackRecord, PathRecord, Record};
+use hayloft_store::log::record::{DamageRecord, PackRecord, PathRecord, Record};
 use hayloft_store::manifest::Manifest;
 use hayloft_store::pack::PackedFrame;
 
-use crate::Index;
+use crate::{Index, synthetic};
 
 fn position(seq: u64) -> Position {
     let place = LogPlace {
@@ -28,16 +28,7 @@ fn position(seq: u64) -> Position {
 }
 
 fn cache(name: &str) -> Record {
-    Record::CacheCreated(CacheRecord {
-        name: name.parse().unwrap(),
-        sealed_key: vec![1],
-        is_public: true,
-        store_dir: "/nix/store".to_owned(),
-        priority: 40,
-        upstream_keys: vec![],
-        retention: None,
-        created_at: 5,
-    })
+    synthetic::cache(name.parse().unwrap())
 }
 
 fn frame(n: u8) -> PackedFrame {

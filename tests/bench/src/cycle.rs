@@ -111,10 +111,10 @@ impl Bench {
             let took = push_all(&running.client, &self.large, 1).await?;
             self.note("big NAR, push", column, "MB/s", speed(&self.large, took));
         }
-        if self.plan.reads() && !self.fsync {
+        if self.plan.reads() {
             running = self.pulls(server, running).await?;
         }
-        if self.plan.has(Row::Narinfo) && !self.fsync {
+        if self.plan.has(Row::Narinfo) {
             self.narinfo(column, &running).await?;
         }
         running.process.stop().await

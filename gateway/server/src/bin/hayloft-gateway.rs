@@ -17,6 +17,10 @@ struct Cli {
     command: Command,
 }
 
+/// Buffers of uploads and packs come and go on many threads; glibc's allocator keeps nearly twice what they hold.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     // Tests say at which step it is to die.
     #[cfg(feature = "failpoints")]
@@ -28,9 +32,15 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         clock: Arc::new(now),
         seed,
         log_filter: log_filter(),
+        notify_socket: notify_socket(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(command::run(cli.command, outside)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "read once, by main")]
+fn notify_socket() -> Option<std::ffi::OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one clock of the program")]

@@ -7,6 +7,7 @@ mod joining;
 mod log;
 mod outside;
 mod pin;
+mod ready;
 mod rebuild;
 mod reload;
 mod serve;

@@ -1,5 +1,6 @@
 //! What only `main` may ask the system for, handed on as values.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use crate::depot::Clock;
@@ -12,6 +13,8 @@ pub struct Outside {
     pub seed: [u8; 32],
     /// What the log shows, in the form of `RUST_LOG`.
     pub log_filter: Option<String>,
+    /// The socket at which a service manager wants to be told that the gateway serves: `NOTIFY_SOCKET` of sd_notify(3).
+    pub notify_socket: Option<OsString>,
 }
 
 impl fmt::Debug for Outside {

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::joining::{self, declare_by_and_by};
 use super::reload::Reload;
-use super::{LogFormat, Outside, log};
+use super::{LogFormat, Outside, log, ready};
 use crate::config::{self, Config, DeclaredCache, Tokens};
 use crate::control::{self, FolderLock, LockError};
 use crate::declare::declare;
@@ -222,7 +222,7 @@ async fn serve(config: Config, path: &Path, door: Door, outside: &Outside) -> Re
         gateway.open(depot.clone());
         depot.start_upkeep();
         let _commands = control::listen(&state_dir, depot.clone());
-        announce(server.addr());
+        announce(server.addr(), outside);
         let deposed = tokio::select! {
             () = &mut told_to_stop => false,
             () = depot.deposed() => true,
@@ -319,11 +319,16 @@ async fn open(
 }
 
 /// Tells whoever started the gateway where it listens, in one line of JSON.
-fn announce(addr: SocketAddr) {
+fn announce(addr: SocketAddr, outside: &Outside) {
     info!(%addr, "serving");
     let line = serde_json::json!({ "listening": addr.to_string() });
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Some(socket) = &outside.notify_socket
+        && let Err(error) = ready::tell(socket)
+    {
+        warn!(%error, "the service manager cannot be told that the gateway serves");
+    }
 }
 
 pub(super) fn make_private_folder(path: &Path) -> Result<(), ServeError> {

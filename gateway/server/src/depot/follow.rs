@@ -1,5 +1,7 @@
 //! Following the log: find what counts behind the index's position, read it, apply it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hayloft_index::Index;
@@ -11,12 +13,16 @@ use hayloft_store::log::object::LogObject;
 use hayloft_store::log::record::{EpochOpened, Record};
 use hayloft_store::log::{LogError, LogFault};
 use hayloft_store::object::{ObjectError, SharedStore, list_all};
+use tokio::time::Instant;
 
 use super::error::OpenError;
 use super::office::Office;
 
 /// Log objects that are read ahead.
 const AHEAD: usize = 16;
+
+/// How often is said how far it has come.
+const SAY: Duration = Duration::from_secs(1);
 
 /// Listings that may have been overtaken by what was written meanwhile, before an object counts as lost.
 const LISTINGS: usize = 5;
@@ -169,6 +175,7 @@ impl Behind {
         let mut objects = std::pin::pin!(self.objects(store, signer, 0..upto));
         let mut before = from.map_or(Digest::ZERO, |position| position.digest);
         let mut applied = 0_u64;
+        let mut said = Instant::now();
         while let Some((object, seen)) = objects.try_next().await? {
             if object != before || told.is_some_and(|told| differs(told, seen.position)) {
                 return Err(broken(seen.position.place));
@@ -179,7 +186,10 @@ impl Behind {
                 .map_err(OpenError::Index)?;
             before = seen.position.digest;
             applied += 1;
-            if applied.is_multiple_of(1000) {
+            // Tests slow it down.
+            fail::fail_point!("follow.applied");
+            if said.elapsed() >= SAY {
+                said = Instant::now();
                 tracing::info!(applied, of = upto, "following the log");
             }
         }

@@ -104,6 +104,7 @@ struct Inner {
     scrubber: Scrubber,
     upkeep: Upkeep,
     health: Health,
+    fleet: Option<Fleet>,
     random: Arc<Random>,
     clock: Clock,
     stop: CancellationToken,
@@ -193,7 +194,7 @@ impl Depot {
             signer: Arc::new(signer),
             caches: Arc::clone(&caches),
             random: Arc::clone(&random),
-            fleet,
+            fleet: fleet.clone(),
             stop: stop.clone(),
         };
         let Opened {
@@ -235,6 +236,7 @@ impl Depot {
             index,
             caches,
             health: Health::new(store, committer.clone()),
+            fleet,
             committer,
             ingest,
             reader,
@@ -284,6 +286,19 @@ impl Depot {
     /// Whether it can serve and take uploads: not deposed, and the bucket answered lately.
     pub async fn healthy(&self) -> bool {
         self.inner.health.well().await
+    }
+
+    /// Whether the log holds something that this gateway cannot follow. It serves what it has.
+    pub fn is_stuck(&self) -> bool {
+        self.inner.committer.state() == State::Stuck
+    }
+
+    /// The other gateways that cannot be reached by the link. Takes up to a second when there are some.
+    pub async fn lost_links(&self) -> Vec<String> {
+        match &self.inner.fleet {
+            Some(fleet) => fleet.lost().await,
+            None => Vec::new(),
+        }
     }
 
     /// Whether another gateway took over writing to the bucket. From then on nothing is written here.

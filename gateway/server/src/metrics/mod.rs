@@ -12,5 +12,5 @@ mod traces;
 pub(crate) use self::ready::watch as watch_readiness;
 pub(crate) use self::running::Running;
 pub use self::serve::{MetricsError, install};
-pub(crate) use self::stage::{stage, stage_of_request, stage_sync};
+pub(crate) use self::stage::{span as stage_of, stage, stage_of_request, stage_sync};
 pub use self::traces::{TracesError, layer as traces_layer};

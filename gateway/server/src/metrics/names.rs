@@ -56,6 +56,10 @@ pub const LOG_RECORDS: &str = "hayloft_gateway_log_object_records";
 pub const DAMAGE: &str = "hayloft_gateway_damage_total";
 /// Whether it can serve.
 pub const READY: &str = "hayloft_gateway_ready";
+/// Whether the log holds something that cannot be followed.
+pub const LOG_STUCK: &str = "hayloft_gateway_log_stuck";
+/// Other gateways that cannot be reached.
+pub const LINKS_LOST: &str = "hayloft_gateway_links_lost";
 /// Questions for narinfos, by the answer.
 pub const NARINFOS: &str = "hayloft_gateway_narinfos_total";
 
@@ -146,5 +150,15 @@ pub const ALL: &[Metric] = &[
         READY,
         Kind::Gauge,
         "1 when the gateway can serve and take uploads",
+    ),
+    metric(
+        LOG_STUCK,
+        Kind::Gauge,
+        "1 when an object of the log is not what it should be, so that nothing behind it is shown",
+    ),
+    metric(
+        LINKS_LOST,
+        Kind::Gauge,
+        "Other gateways that cannot be reached by the link",
     ),
 ];

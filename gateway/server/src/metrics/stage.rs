@@ -11,7 +11,8 @@ fn note(name: &'static str, took: Duration) {
     metrics::histogram!(STAGE_SECONDS, "stage" => name).record(took);
 }
 
-fn span(name: &'static str, parent: &Span) -> Span {
+/// A stage within `parent`, for traces; it lasts until the span is dropped.
+pub(crate) fn span(parent: &Span, name: &'static str) -> Span {
     // Spans have fixed names; the stage's own is what traces show (`otel.name`).
     tracing::debug_span!(target: super::traces::TARGET, parent: parent, "stage", otel.name = name)
 }
@@ -25,7 +26,7 @@ pub(crate) async fn stage_of_request<F: Future>(endpoint: &'static str, work: F)
 /// Times work that waits.
 pub(crate) async fn stage<F: Future>(name: &'static str, work: F) -> F::Output {
     let begin = Instant::now();
-    let done = work.instrument(span(name, &Span::current())).await;
+    let done = work.instrument(span(&Span::current(), name)).await;
     note(name, begin.elapsed());
     done
 }
@@ -33,7 +34,7 @@ pub(crate) async fn stage<F: Future>(name: &'static str, work: F) -> F::Output {
 /// Times work on a blocking thread; `parent` is the span that it was handed over in.
 pub(crate) fn stage_sync<T>(name: &'static str, parent: &Span, work: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
-    let done = span(name, parent).in_scope(work);
+    let done = span(parent, name).in_scope(work);
     note(name, begin.elapsed());
     done
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::town::{Gateway, Path, Town, until};
+use crate::support::town::{Gateway, Path, Town, until};
 
 /// Pushes a path to each gateway; all of them show and give all paths.
 async fn push_and_show(town: &Town, gateways: &[&Gateway], paths: &mut Vec<Path>, first: u32) {

@@ -4,20 +4,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod clocks;
+mod rebuilding;
 #[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../gateway/program.rs"]
-mod program;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../fleet/town.rs"]
-mod town;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../gateway/wares.rs"]
-mod wares;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 
-use program::{Gateway, World};
-use wares::{Path, Pulled, token};
+use support::program::{Gateway, World};
+use support::wares::{Path, Pulled, token};
 
 /// What lives pushed, and what was acknowledged of it.
 #[derive(Default)]

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use rustix::process::Signal;
 
 use crate::bad_bucket::{BadBucket, Fault};
-use crate::town::{Gateway, Path, Town, status, until};
+use crate::support::town::{Gateway, Path, Town, status, until};
 
 /// Pushes the same paths to all gateways at once. The numbers of those that any of them acknowledged.
-async fn push_everywhere(town: &Town, gateways: &[&Gateway], numbers: std::ops::Range<u32>) -> BTreeSet<u32> {
+pub(crate) async fn push_everywhere(
+    town: &Town,
+    gateways: &[&Gateway],
+    numbers: std::ops::Range<u32>,
+) -> BTreeSet<u32> {
     let pushes = gateways.iter().flat_map(|gateway| {
         numbers.clone().map(async move |number| {
             let pushed = Path::new(number).push(gateway, &town.token).await;

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,6 +34,9 @@ pub(crate) enum Fault {
     Trapped,
 }
 
+/// Requests of a kind: the method, in small letters, and a part of the key.
+pub(crate) type Like = (&'static str, &'static str);
+
 /// Kills the gateway at one of its writes, or suspends it there.
 #[derive(Debug, Default)]
 pub(crate) struct Trap {
@@ -46,8 +49,8 @@ pub(crate) struct Trap {
     sprung: AtomicBool,
     /// A mark that an epoch is over was written in this life.
     marked: AtomicBool,
-    /// It suspends the gateway instead, and only writes to the log count.
-    sleeps: AtomicBool,
+    /// It suspends the gateway instead, and only requests like this count.
+    sleeps: Mutex<Option<Like>>,
 }
 
 impl Trap {
@@ -61,7 +64,12 @@ impl Trap {
 
     /// Suspends the gateway at its write of this number to the log.
     pub(crate) fn put_to_sleep(&self, pid: u32, at: u32, after: bool) {
-        self.sleeps.store(true, Ordering::SeqCst);
+        self.put_to_sleep_at(pid, ("put", "/log/"), at, after);
+    }
+
+    /// Suspends the gateway at its request of this number among those like this.
+    pub(crate) fn put_to_sleep_at(&self, pid: u32, like: Like, at: u32, after: bool) {
+        *self.sleeps.lock().unwrap() = Some(like);
         self.set(at, after);
         self.aim(pid);
     }
@@ -85,7 +93,9 @@ impl Trap {
         if of_earlier && self.marked.swap(true, Ordering::SeqCst) {
             return false;
         }
-        if self.sleeps.load(Ordering::SeqCst) && !line.contains("/log/") {
+        if let Some((method, part)) = *self.sleeps.lock().unwrap()
+            && !(line.starts_with(method) && line.contains(part))
+        {
             return false;
         }
         let left = self
@@ -99,7 +109,7 @@ impl Trap {
             let pid = i32::try_from(self.pid.load(Ordering::SeqCst)).unwrap();
             if let Some(pid) = Pid::from_raw(pid) {
                 self.sprung.store(true, Ordering::SeqCst);
-                let sleeps = self.sleeps.load(Ordering::SeqCst);
+                let sleeps = self.sleeps.lock().unwrap().is_some();
                 kill_process(pid, if sleeps { Signal::STOP } else { Signal::KILL }).unwrap();
                 return;
             }

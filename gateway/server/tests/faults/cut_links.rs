@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bad_bucket::{BadBucket, Fault};
-use crate::town::{Gateway, NAMES, Path, Town, status, until};
+use crate::support::town::{Gateway, NAMES, Path, Town, status, until};
 
 /// Three gateways behind doors that can be shut.
 struct Land {

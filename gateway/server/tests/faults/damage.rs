@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hayloft_garage_fixture::{BUCKET, REGION};
+use hayloft_garage_fixture::{BUCKET, Garage, REGION};
 use hayloft_store::object::s3::{S3Config, S3Store};
 use hayloft_store::object::{ObjectStore as _, list_all};
 use serde_json::Value;
 
-use super::program::World;
 use super::{Path, Pulled, token, until};
+use crate::support::program::World;
 
 /// The bucket, behind the gateway's back.
 pub(crate) fn bucket(world: &World) -> Arc<S3Store> {
+    bucket_of(&world.garage)
+}
+
+/// As [`bucket`], of any Garage.
+pub(crate) fn bucket_of(garage: &Garage) -> Arc<S3Store> {
     Arc::new(S3Store::new(&S3Config {
-        endpoints: world.garage.endpoints(),
+        endpoints: garage.endpoints(),
         region: REGION.to_owned(),
         bucket: BUCKET.to_owned(),
-        access_key_id: world.garage.access_key_id().to_owned(),
-        secret_access_key: world.garage.secret_access_key().to_owned().into(),
+        access_key_id: garage.access_key_id().to_owned(),
+        secret_access_key: garage.secret_access_key().to_owned().into(),
     }))
 }
 

@@ -9,9 +9,11 @@ use hayloft_store::log::record::{EpochOpened, Record};
 use hayloft_store::object::s3::S3Store;
 use hayloft_store::object::{ObjectStore as _, list_all};
 
-use super::damage::bucket;
-use super::program::World;
+use super::damage::{bucket, bucket_of};
 use super::{Path, Pulled, token};
+use crate::support::free_port;
+use crate::support::program::World;
+use crate::support::town::{self, Town, metric, status};
 
 /// The last object of the log.
 async fn last(bucket: &S3Store) -> (LogPlace, Bytes) {
@@ -123,4 +125,62 @@ async fn an_opening_of_a_far_epoch_that_nobody_signed_with_the_cluster_key_is_re
         (place, object.encode(&stranger()).unwrap().0.into())
     };
     refuses(open, true, "key").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_a_forged_object_stops_says_so_wherever_it_is_asked_and_serves_on() {
+    let mut town = Town::new().await;
+    // Both hear of each other by the bucket alone.
+    town.doors = [(); 3].map(|()| [(); 3].map(|()| free_port()));
+    let lyon = town.serve(0, "true").await;
+    let nantes = town.serve(1, "false").await;
+    let (path, later) = (town::Path::new(1), town::Path::new(2));
+    path.push(&lyon, &town.token).await.unwrap();
+    town::until(&nantes, async || path.is_at(&nantes).await).await;
+    let bucket = bucket_of(&town.garage);
+    let (newest, bytes) = last(&bucket).await;
+    let place = LogPlace {
+        epoch: EpochId {
+            number: newest.epoch.number + 1_000_000,
+            instance: 1,
+        },
+        seq: 1,
+    };
+    let opening = EpochOpened {
+        after: Some(Position {
+            place: newest,
+            digest: Digest::of(&bytes),
+        }),
+    };
+    let object = LogObject {
+        place,
+        before: Digest::of(&bytes),
+        records: vec![Record::EpochOpened(opening)],
+    };
+    let forged = ObjectKey::Log(place).to_string();
+    bucket
+        .put(&forged, object.encode(&stranger()).unwrap().0.into())
+        .await
+        .unwrap();
+    let stuck = async || metric(town.metrics[1], "hayloft_gateway_log_stuck").await;
+    let ready = async || metric(town.metrics[1], "hayloft_gateway_ready").await;
+    town::until(&nantes, async || nantes.health().await.0 == 503).await;
+    let (_, said) = nantes.health().await;
+    assert!(said.contains("cannot follow the log"), "{said}");
+    town::until(&nantes, async || {
+        (stuck().await, ready().await) == (Some(1.0), Some(0.0))
+    })
+    .await;
+    assert!(nantes.says("the log cannot be followed") && nantes.says(&forged));
+    path.assert_at(&nantes).await;
+    later.push(&lyon, &town.token).await.unwrap();
+    assert!(!later.is_at(&nantes).await);
+    bucket.delete(&forged).await.unwrap();
+    town::until(&nantes, async || later.is_at(&nantes).await).await;
+    town::until(&nantes, async || {
+        (stuck().await, ready().await) == (Some(0.0), Some(1.0))
+    })
+    .await;
+    assert_eq!(status(&format!("{}healthz", nantes.url)).await, Some(200));
+    later.assert_at(&nantes).await;
 }

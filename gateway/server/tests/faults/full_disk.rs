@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path as FilePath;
 
-use super::program::World;
 use super::{Path, Pulled, token, until};
+use crate::support::program::World;
 
 /// Leaves no room on the disk.
 fn fill(ballast: &FilePath) {

@@ -9,22 +9,18 @@ mod damage;
 mod forgery;
 mod full_disk;
 #[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../gateway/program.rs"]
-mod program;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../fleet/town.rs"]
-mod town;
-#[path = "../gateway/wares.rs"]
-mod wares;
+#[path = "../support/mod.rs"]
+mod support;
+mod tempest;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use bad_bucket::{BadBucket, Fault};
-use program::World;
 use serde_json::json;
-use wares::{Path, Pulled, client, token};
+use support::program::World;
+use support::wares::{Path, Pulled, client, token};
 
 /// How long the gateway may take to be well again after a fault.
 const MENDING: Duration = Duration::from_secs(60);

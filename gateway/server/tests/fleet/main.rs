@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod certificates;
 #[expect(dead_code, reason = "other tests use the rest")]
-mod town;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use town::{Path, Town, client, status, until};
+use support::town::{Path, Town, client, status, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_committer_is_killed_and_pushes_and_pulls_go_on() {

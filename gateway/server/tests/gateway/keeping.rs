@@ -8,16 +8,7 @@ use super::*;
 async fn commands_ask_the_gateway_that_runs_and_do_it_themselves_where_none_does() {
     let world = World::new("hs256").await;
     let nar = hello();
-    let token = world.token(&[
-        "--sub",
-        "ci",
-        "--validity",
-        "1y",
-        "--pull",
-        "main",
-        "--push",
-        "main",
-    ]);
+    let token = world.token(&FOR_MAIN);
     let gateway = world.serve().await;
     let pushed = push(&gateway.url, &token, &nar).await;
     assert_eq!(pushed.status(), 200, "{:?}", pushed.text().await);

@@ -4,17 +4,20 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod keeping;
-#[expect(dead_code, reason = "other tests use the rest")]
-mod program;
 mod reloading;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
+mod traces;
 mod watching;
 
 use std::time::Duration;
 
 use hayloft_nixcache::nar::{self, Node};
 use hayloft_nixcache::{NarHash, NarInfo, PublicKey};
-use program::World;
 use serde_json::{Value, json};
+use support::program::World;
+use support::{FOR_MAIN, free_port};
 
 const BASE_NAME: &str = "3n58xw4373jp0ljirf06d8077j15pc4j-hello-2.10";
 
@@ -89,16 +92,7 @@ async fn pull(url: &str) -> Vec<u8> {
 async fn what_is_pushed_survives_a_stop_a_kill_and_the_loss_of_the_index() {
     let world = World::new("hs256").await;
     let nar = hello();
-    let token = world.token(&[
-        "--sub",
-        "ci",
-        "--validity",
-        "1y",
-        "--pull",
-        "main",
-        "--push",
-        "main",
-    ]);
+    let token = world.token(&FOR_MAIN);
 
     let gateway = world.serve().await;
     let pushed = push(&gateway.url, &token, &nar).await;
@@ -178,16 +172,7 @@ async fn a_gateway_whose_bucket_another_takes_over_ends_and_takes_over_when_star
         last.starts_with("hayloft-gateway: another gateway with the same bucket took over"),
         "{said}"
     );
-    let token = world.token(&[
-        "--sub",
-        "ci",
-        "--validity",
-        "1h",
-        "--pull",
-        "main",
-        "--push",
-        "main",
-    ]);
+    let token = world.token(&FOR_MAIN);
     assert_eq!(push(&new.url, &token, &nar).await.status(), 200);
 
     let again = world.serve().await;
@@ -225,7 +210,7 @@ async fn a_configuration_is_checked_without_serving() {
 async fn a_gateway_that_starts_before_its_bucket_waits_for_it() {
     let mut world = World::new("hs256").await;
     world.garage.kill(0).unwrap();
-    let port = program::free_port();
+    let port = free_port();
     let gateway = world.spawn(&[("listen: 127.0.0.1:0", &format!("listen: 127.0.0.1:{port}"))]);
     let healthz = || async move {
         let asked = client()
@@ -246,7 +231,7 @@ async fn a_gateway_that_starts_before_its_bucket_waits_for_it() {
 async fn a_gateway_that_waits_for_its_bucket_stops_when_told() {
     let mut world = World::new("hs256").await;
     world.garage.kill(0).unwrap();
-    let port = program::free_port();
+    let port = free_port();
     let gateway = world.spawn(&[("listen: 127.0.0.1:0", &format!("listen: 127.0.0.1:{port}"))]);
     wait_until(async || {
         client()

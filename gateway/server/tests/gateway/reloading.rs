@@ -7,7 +7,7 @@ use hayloft_nixcache::NarHash;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::program::World;
+use crate::support::program::World;
 use crate::{BASE_NAME, client, hello};
 
 /// Pushes the `n`th path of one content.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use hayloft_server::metrics::names::{ALL, STAGES};
 
-use crate::program::{World, free_port};
+use crate::support::program::World;
+use crate::support::{FOR_MAIN, free_port};
 use crate::{BASE_NAME, client, hello, pull, push};
 
 const DASHBOARD: &str = include_str!("../../../../monitoring/gateway/dashboard.json");
@@ -40,16 +41,7 @@ async fn the_dashboard_and_the_alerts_ask_for_what_a_gateway_serves() {
     let address = format!("127.0.0.1:{}", free_port());
     let with = format!("metrics: {{ listen: '{address}' }}\ntokens:\n");
     let gateway = world.serve_with(&[("tokens:\n", &with)]).await;
-    let token = world.token(&[
-        "--sub",
-        "ci",
-        "--validity",
-        "1d",
-        "--push",
-        "main",
-        "--pull",
-        "main",
-    ]);
+    let token = world.token(&FOR_MAIN);
     let nar = hello();
     assert!(push(&gateway.url, &token, &nar).await.status().is_success());
     assert_eq!(pull(&gateway.url).await, nar);

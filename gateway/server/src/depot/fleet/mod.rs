@@ -93,6 +93,8 @@ struct Inner {
     instance: u64,
     peers: Vec<Arc<Peer>>,
     naming: watch::Receiver<Naming>,
+    /// The latest format of log objects that this gateway reads and says that it reads.
+    reads: u32,
     own: watch::Sender<Own>,
     heard: watch::Sender<Heard>,
     /// The epoch's number of the last hearsay that was looked into.
@@ -143,6 +145,7 @@ impl Fleet {
                 instance,
                 peers,
                 naming,
+                reads: VERSION,
                 own: watch::channel(own).0,
                 heard: watch::channel(Heard::default()).0,
                 looked_into: AtomicU64::new(0),
@@ -191,7 +194,32 @@ impl Fleet {
     /// The latest format of log objects that every gateway is known to read.
     pub(super) fn log_format(&self) -> u32 {
         let known = self.inner.peers.iter().map(|peer| peer.log_format().unwrap_or(1));
-        known.min().unwrap_or(VERSION).min(VERSION)
+        known.min().unwrap_or(self.inner.reads).min(self.inner.reads)
+    }
+
+    /// Makes it one that reads only this format of log objects, as earlier versions do.
+    #[cfg(test)]
+    pub(super) fn that_reads(self, format: u32) -> Self {
+        let Some(mut inner) = Arc::into_inner(self.inner) else {
+            unreachable!("it is in use");
+        };
+        inner.reads = format;
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The other gateways that cannot be reached by a link.
+    pub(super) async fn lost(&self) -> Vec<String> {
+        let looked = self.inner.peers.iter().map(async |peer| {
+            let lost = peer.is_lost().await;
+            lost.then(|| peer.name().to_owned())
+        });
+        futures::future::join_all(looked)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// When the committer was heard of last.
@@ -264,7 +292,7 @@ impl Fleet {
             name: self.inner.name.clone(),
             seat,
             position: own.position,
-            log_format: VERSION,
+            log_format: self.inner.reads,
             hears: heard.epoch.filter(|_| self.is_lively()),
             may_lead: self.inner.naming.borrow().committer != Rule::No && own.seat != Seat::Opening,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::PeerConfig;
 use super::tls::LinkTls;
@@ -17,6 +18,8 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 const TELL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the committer may take to order.
 const ASK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long it is not asked again whether it can be reached.
+const ASKED: Duration = Duration::from_secs(4);
 /// The longest answer.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -62,6 +65,8 @@ pub(super) struct Peer {
 struct Known {
     instance: Option<u64>,
     log_format: Option<u32>,
+    /// When it was tried last, and whether it was reached.
+    tried: Option<(Instant, bool)>,
 }
 
 impl Peer {
@@ -85,6 +90,16 @@ impl Peer {
     /// The latest format of log objects that it said it reads.
     pub(super) fn log_format(&self) -> Option<u32> {
         self.known().log_format
+    }
+
+    /// Whether it cannot be reached by the link. Asks it when it could not be a while ago.
+    pub(super) async fn is_lost(&self) -> bool {
+        let tried = self.known().tried;
+        match tried {
+            Some((at, false)) if at.elapsed() >= ASKED => self.status(SOON).await.is_none(),
+            Some((_, reached)) => !reached,
+            None => false,
+        }
     }
 
     pub(super) async fn status(&self, patience: Duration) -> Option<Status> {
@@ -138,7 +153,9 @@ impl Peer {
             name: self.config.name.clone(),
             source,
         };
-        let mut response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(unreachable);
+        self.note(response.as_ref().err());
+        let mut response = response?;
         if !response.status().is_success() {
             return Err(LinkError::Status {
                 name: self.config.name.clone(),
@@ -158,6 +175,25 @@ impl Peer {
     fn garbled(&self) -> LinkError {
         LinkError::Answer {
             name: self.config.name.clone(),
+        }
+    }
+
+    /// Notes whether it was reached, and says when that changed.
+    fn note(&self, lost: Option<&LinkError>) {
+        let was = self.known().tried.replace((Instant::now(), lost.is_none()));
+        match (was, lost) {
+            (None | Some((_, true)), Some(error)) => tracing::warn!(
+                gateway = self.name(),
+                error = super::super::error::sentence(error),
+                "the link to another gateway is lost"
+            ),
+            (Some((_, false)), None) => {
+                tracing::info!(
+                    gateway = self.name(),
+                    "the link to another gateway is there again"
+                );
+            }
+            _ => {}
         }
     }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use hayloft_store::Digest;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 
 /// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -47,6 +47,18 @@ pub enum TlsError {
         path: PathBuf,
         /// What it should hold.
         expected: &'static str,
+    },
+    /// No other gateway would let this one in.
+    #[error(
+        "the certificate in {} is not signed by the authority in {}: have the authority sign one",
+        cert.display(),
+        ca.display()
+    )]
+    Foreign {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The authority's.
+        ca: PathBuf,
     },
     /// Certificate, key and authority cannot be used.
     #[error("the link's certificate, key and authority cannot be used")]
@@ -191,6 +203,17 @@ fn load(files: &LinkFiles, contents: &Contents) -> Result<Loaded, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
         .build()
         .map_err(TlsError::Authority)?;
+    if let Some((leaf, between)) = chain.split_first()
+        && let Err(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) = verifier.verify_client_cert(leaf, between, UnixTime::now())
+    {
+        // Whether it has run out is for the others to say, by their clocks.
+        return Err(TlsError::Foreign {
+            cert: files.cert.clone(),
+            ca: files.ca.clone(),
+        });
+    }
     let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Unusable)?

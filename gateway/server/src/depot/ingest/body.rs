@@ -10,7 +10,7 @@ use crate::depot::error::{BoxError, UploadError};
 /// How long a client may send nothing: what its upload holds is taken from others.
 const SILENCE: Duration = Duration::from_secs(120);
 /// Bytes that go to a blocking thread at once.
-pub(super) const PORTION: usize = 512 * 1024;
+pub(super) const PORTION: usize = 256 * 1024;
 
 /// A body of which `expected` bytes were announced.
 pub(super) struct Body<B> {

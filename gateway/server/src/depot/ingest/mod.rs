@@ -24,6 +24,7 @@ use hayloft_store::object::SharedStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use self::body::{Body, PORTION};
 use self::cutter::{Cutter, Part};
@@ -41,11 +42,11 @@ use crate::metrics::{Running, names, stage};
 /// Bytes that all uploads under way may hold together, packs not counted.
 const BUDGET: usize = 128 * 1024 * 1024;
 /// What the largest upload holds while it waits for its turn: a portion, the chunker's window, a run.
-const LARGEST: u64 = 4 * PORTION as u64;
+const LARGEST: u64 = 8 * PORTION as u64;
 /// What the smallest holds.
 const SMALLEST: u64 = 128 * 1024;
 /// Portions of all uploads that are worked on at the same time.
-const TURNS: usize = 32;
+const TURNS: usize = 8;
 /// The budget's unit.
 const UNIT: u64 = 1024;
 /// Portions of one upload that are compressed at the same time.
@@ -238,7 +239,10 @@ impl Ingest {
                     }
                 }
             };
-            (AbortOnDropHandle::new(tokio::spawn(task)), prepared)
+            (
+                AbortOnDropHandle::new(tokio::spawn(task.in_current_span())),
+                prepared,
+            )
         };
         let (_task, mut prepared) = prepared;
         let mut assembly = Assembly::new(Arc::clone(&self.packer));

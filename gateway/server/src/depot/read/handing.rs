@@ -10,9 +10,10 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Span;
 
 use crate::depot::error::ReadError;
-use crate::metrics::names;
+use crate::metrics::{names, stage_of};
 
 /// How long a client may take nothing.
 const STALLED: Duration = Duration::from_secs(120);
@@ -23,13 +24,17 @@ const PORTION: usize = 256 * 1024;
 pub(super) struct Held {
     pieces: VecDeque<Bytes>,
     _share: OwnedSemaphorePermit,
+    /// Ends when the last of it was handed on.
+    sending: Span,
 }
 
 impl Held {
-    pub(super) const fn new(pieces: VecDeque<Bytes>, share: OwnedSemaphorePermit) -> Self {
+    /// Is sent within the request that runs now.
+    pub(super) fn new(pieces: VecDeque<Bytes>, share: OwnedSemaphorePermit) -> Self {
         Self {
             pieces,
             _share: share,
+            sending: stage_of(&Span::current(), "send"),
         }
     }
 
@@ -46,6 +51,7 @@ impl Held {
 /// from others.
 struct Handing {
     begin: Instant,
+    _sending: Span,
     held: Mutex<Option<Held>>,
     /// How many portions were taken.
     taken: AtomicU64,
@@ -94,6 +100,7 @@ pub(super) fn portions(held: Result<Held, ReadError>) -> BoxStream<'static, Resu
     };
     let handing = Arc::new(Handing {
         begin: Instant::now(),
+        _sending: held.sending.clone(),
         held: Mutex::new(Some(held)),
         taken: AtomicU64::new(0),
     });

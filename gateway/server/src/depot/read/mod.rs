@@ -24,6 +24,7 @@ use hayloft_store::read::WINDOW;
 use moka::future::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 use self::fetch::Fetcher;
 use self::handing::{Held, portions};
@@ -68,6 +69,8 @@ struct Sending {
     cut: Cut,
     /// Fetched ahead, if there was room.
     ahead: Option<(Window, AbortOnDropHandle<Result<Held, ReadError>>)>,
+    /// The request, for traces: most of this happens after its answer began.
+    request: Span,
 }
 
 impl Reader {
@@ -132,6 +135,7 @@ impl Reader {
             manifest,
             cut,
             ahead: None,
+            request: Span::current(),
         };
         let first = sending.next().await?;
         let rest = stream::try_unfold(sending, |mut sending| async move {
@@ -194,6 +198,7 @@ impl Sending {
                 };
                 self.reader
                     .window(self.etag, &self.manifest, &window, share)
+                    .instrument(self.request.clone())
                     .await?
             }
         };
@@ -219,7 +224,8 @@ impl Sending {
         };
         let (reader, manifest, etag) = (Arc::clone(&self.reader), Arc::clone(&self.manifest), self.etag);
         let wanted = window.clone();
-        let task = tokio::spawn(async move { reader.window(etag, &manifest, &wanted, share).await });
+        let fetching = async move { reader.window(etag, &manifest, &wanted, share).await };
+        let task = tokio::spawn(fetching.instrument(self.request.clone()));
         self.ahead = Some((window, AbortOnDropHandle::new(task)));
     }
 }

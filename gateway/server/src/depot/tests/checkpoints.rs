@@ -16,6 +16,17 @@ async fn push_some(depot: &Depot, first: u32, count: u32) -> Vec<Sample> {
 }
 
 impl World {
+    /// A bucket that a gateway wrote a checkpoint to, and some paths after that.
+    async fn with_checkpoint() -> (Self, Vec<Sample>) {
+        let world = Self::new();
+        let depot = world.with_main("a").await;
+        let mut samples = push_some(&depot, 0, 8).await;
+        depot.write_checkpoint().await.unwrap();
+        samples.extend(push_some(&depot, 8, 4).await);
+        depot.close().await;
+        (world, samples)
+    }
+
     fn keys(&self, prefix: &str) -> Vec<String> {
         let keys = self.bucket.keys().into_iter();
         keys.filter(|key| key.starts_with(prefix)).collect()
@@ -45,6 +56,17 @@ impl World {
         self.bucket.tamper(head_key, Some(head.into()));
     }
 
+    /// Makes a checkpoint, counted from the oldest, what a gateway of the next version would have written.
+    async fn make_later(&self, number: usize) {
+        let signer = ClusterKey::from_random([5; 32]).log_signer().unwrap();
+        let store = Arc::clone(&self.bucket) as SharedStore;
+        let key = &self.keys("checkpoint/head/")[number];
+        let mut head = CheckpointHead::decode(&store.get(key).await.unwrap(), &signer).unwrap();
+        head.schema = hayloft_index::SCHEMA + 1;
+        self.bucket
+            .tamper(key, Some(head.encode(&signer).unwrap().into()));
+    }
+
     /// Removes the log's first objects, without which nobody can begin at the beginning.
     fn forget_the_beginning(&self) {
         for key in self.keys("log/").iter().take(4) {
@@ -55,17 +77,9 @@ impl World {
 
 #[tokio::test]
 async fn a_gateway_without_an_index_begins_with_the_checkpoint_and_goes_on_with_the_log() {
-    let world = World::new();
-    let depot = world.with_main("a").await;
-    let mut samples = push_some(&depot, 0, 8).await;
-    depot.write_checkpoint().await.unwrap();
-    samples.extend(push_some(&depot, 8, 4).await);
-    depot.close().await;
+    let (world, samples) = World::with_checkpoint().await;
     world.forget_the_beginning();
-    let fresh = world.open("fresh").await.unwrap();
-    for sample in &samples {
-        assert_there(&fresh, sample).await;
-    }
+    let fresh = world.opens_with("fresh", &samples).await;
     push_some(&fresh, 20, 1).await;
     // Nothing that was made on the way stays on the disk.
     let dir = world.dir.path().join("fresh");
@@ -95,11 +109,7 @@ async fn a_checkpoint_that_was_tampered_with_is_passed_over_for_an_older_one() {
     };
     for (folder, broken) in [("b", &parts[1]), ("c", &heads[1])] {
         flip(broken).await;
-        let depot = world.open(folder).await.unwrap();
-        for sample in &samples {
-            assert_there(&depot, sample).await;
-        }
-        depot.close().await;
+        world.opens_with(folder, &samples).await.close().await;
     }
     // Without any, the log is all there is, and it has a hole now.
     flip(&heads[0]).await;
@@ -137,20 +147,31 @@ async fn the_two_newest_checkpoints_stay_and_what_was_never_finished_goes() {
 
 #[tokio::test]
 async fn a_checkpoint_of_the_version_before_is_migrated_and_used() {
-    let world = World::new();
-    let depot = world.with_main("a").await;
-    let mut samples = push_some(&depot, 0, 5).await;
-    depot.write_checkpoint().await.unwrap();
-    samples.extend(push_some(&depot, 5, 2).await);
-    depot.close().await;
+    let (world, samples) = World::with_checkpoint().await;
     world.make_checkpoint_old().await;
     world.forget_the_beginning();
-    let fresh = world.open("fresh").await.unwrap();
-    for sample in &samples {
-        assert_there(&fresh, sample).await;
-    }
+    let fresh = world.opens_with("fresh", &samples).await;
     push_some(&fresh, 20, 1).await;
     fresh.close().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_a_later_version_is_passed_over_for_an_older_one_or_the_log() {
+    let (world, mut samples) = World::with_checkpoint().await;
+    let depot = world.open("a").await.unwrap();
+    samples.extend(push_some(&depot, 20, 3).await);
+    depot.write_checkpoint().await.unwrap();
+    depot.close().await;
+    let beginning = world.keys("log/")[0].clone();
+    let store = Arc::clone(&world.bucket) as SharedStore;
+    let object = store.get(&beginning).await.unwrap();
+    world.bucket.tamper(&beginning, None);
+    world.make_later(1).await;
+    world.opens_with("older", &samples).await.close().await;
+    world.make_later(0).await;
+    assert!(world.open("none").await.is_err());
+    world.bucket.tamper(&beginning, Some(object));
+    world.opens_with("log", &samples).await.close().await;
 }
 
 #[tokio::test]

@@ -53,11 +53,7 @@ async fn a_listing_that_an_opening_overtakes_costs_no_index() {
     world.open("c").await.unwrap().close().await;
     world.lose_the_beginning();
     world.bucket.miss_in_next_listing(&last);
-    let depot = world.open("b").await.unwrap();
-    for sample in &samples {
-        assert_there(&depot, sample).await;
-    }
-    depot.close().await;
+    world.opens_with("b", &samples).await.close().await;
 }
 
 #[tokio::test]
@@ -75,11 +71,7 @@ async fn an_object_that_counts_and_is_lost_is_named_and_costs_no_index() {
     assert_eq!(object, last);
     world.bucket.tamper(&last, Some(bytes));
     world.lose_the_beginning();
-    let depot = world.open("b").await.unwrap();
-    for sample in &samples {
-        assert_there(&depot, sample).await;
-    }
-    depot.close().await;
+    world.opens_with("b", &samples).await.close().await;
 }
 
 #[tokio::test]
@@ -99,11 +91,7 @@ async fn a_rebuild_that_was_cut_off_goes_on_where_it_was() {
         world.lose_the_beginning();
         let rebuilt = world.rebuild("b", from_log).await.unwrap();
         assert_eq!(rebuilt.caches, 1);
-        let depot = world.open("b").await.unwrap();
-        for sample in &samples {
-            assert_there(&depot, sample).await;
-        }
-        depot.close().await;
+        world.opens_with("b", &samples).await.close().await;
     }
 }
 
@@ -119,9 +107,5 @@ async fn a_rebuild_uses_the_index_and_checkpoints_unless_told_to_use_the_log_alo
     }
     assert!(world.rebuild("fresh", true).await.is_err());
     // The index that is there stays when the log alone does not give one.
-    let depot = world.open("fresh").await.unwrap();
-    for sample in &samples {
-        assert_there(&depot, sample).await;
-    }
-    depot.close().await;
+    world.opens_with("fresh", &samples).await.close().await;
 }

@@ -72,6 +72,15 @@ impl World {
         }
         depot
     }
+
+    /// The gateway in this folder opens, and gives all these.
+    async fn opens_with(&self, folder: &str, samples: &[Sample]) -> Depot {
+        let depot = self.open(folder).await.unwrap();
+        for sample in samples {
+            assert_there(&depot, sample).await;
+        }
+        depot
+    }
 }
 
 /// Everything goes at once, as fast as it can.

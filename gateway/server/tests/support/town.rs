@@ -10,22 +10,34 @@ use base64::engine::general_purpose::STANDARD;
 use hayloft_garage_fixture::{BUCKET, Garage, REGION};
 use hayloft_nixcache::nar::{self, Node};
 use hayloft_nixcache::{NarHash, NarInfo};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+
+use super::authority::Authority;
+use super::{FOR_MAIN, free_port};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hayloft-gateway");
 pub(crate) const NAMES: [&str; 3] = ["lyon", "nantes", "paris"];
 
 pub(crate) struct Town {
     pub(crate) garage: Garage,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
+    /// It signs the certificates of the links.
+    pub(crate) authority: Authority,
     links: [u16; 3],
     /// Where each gateway (first index) finds the link of each other (second); at first the links themselves.
     pub(crate) doors: [[u16; 3]; 3],
     ports: [u16; 3],
     /// By how many seconds each gateway's clock is wrong; needs the feature `failpoints`.
     pub(crate) clocks: [i64; 3],
+    /// The only endpoint of the bucket that each gateway knows; none: all.
+    pub(crate) buckets: [Option<String>; 3],
+    /// Changes of all configurations.
+    pub(crate) changes: Vec<(&'static str, &'static str)>,
+    /// The name of the file with the authority that each gateway trusts.
+    pub(crate) trusts: [&'static str; 3],
+    /// Where each gateway serves its metrics.
+    pub(crate) metrics: [u16; 3],
     pub(crate) token: String,
 }
 
@@ -126,45 +138,30 @@ impl Town {
         let mut secret = [0; 40];
         aws_lc_rs::rand::fill(&mut secret).unwrap();
         fs::write(at("token-key"), STANDARD.encode(secret)).unwrap();
-        let mut ca = CertificateParams::new(vec![]).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_key = KeyPair::generate().unwrap();
-        fs::write(at("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
-        let issuer = Issuer::new(ca, ca_key);
+        let authority = Authority::new();
+        fs::write(at("ca.pem"), &authority.pem).unwrap();
         for name in NAMES {
-            let mut leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-            leaf.extended_key_usages = vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ];
-            let key = KeyPair::generate().unwrap();
-            let cert = leaf.signed_by(&key, &issuer).unwrap();
-            fs::write(at(&format!("{name}.pem")), cert.pem()).unwrap();
-            fs::write(at(&format!("{name}.key")), key.serialize_pem()).unwrap();
+            authority.sign(dir.path(), name);
         }
         let links = NAMES.map(|_| free_port());
         let mut town = Self {
             garage,
             dir,
+            authority,
             links,
             doors: [links; 3],
             ports: NAMES.map(|_| free_port()),
             clocks: [0; 3],
+            buckets: [None, None, None],
+            changes: Vec::new(),
+            trusts: ["ca.pem"; 3],
+            metrics: NAMES.map(|_| free_port()),
             token: String::new(),
         };
         let config = town.config(0, "auto", None);
         let output = Command::new(PROGRAM)
-            .args([
-                "token",
-                "--sub",
-                "ci",
-                "--validity",
-                "1y",
-                "--pull",
-                "main",
-                "--push",
-                "main",
-            ])
+            .arg("token")
+            .args(FOR_MAIN)
             .arg("--config")
             .arg(config)
             .output()
@@ -179,6 +176,7 @@ impl Town {
         let name = NAMES[i];
         let mut endpoints = self.garage.endpoints();
         endpoints.rotate_left(i);
+        let endpoint = endpoint.or(self.buckets[i].as_deref());
         let endpoints = endpoint.map_or_else(|| endpoints.join(", "), str::to_owned);
         let others: Vec<String> = (0..3)
             .filter(|other| *other != i)
@@ -207,16 +205,23 @@ link:
   listen: 127.0.0.1:{link}
   certFile: {dir}/{name}.pem
   keyFile: {dir}/{name}.key
-  caFile: {dir}/ca.pem
+  caFile: {dir}/{trusts}
+metrics: {{ listen: 127.0.0.1:{metrics} }}
 gateways: [{others}]
 caches:
   - {{ name: main, public: true }}
 ",
             port = self.ports[i],
             link = self.links[i],
+            trusts = self.trusts[i],
+            metrics = self.metrics[i],
             access_key_id = self.garage.access_key_id(),
             others = others.join(", "),
         );
+        let text = self.changes.iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(from));
+            text.replace(from, to)
+        });
         let path = self.dir.path().join(format!("{name}.yaml"));
         fs::write(&path, text).unwrap();
         path
@@ -250,6 +255,15 @@ caches:
             url: format!("http://127.0.0.1:{}/", self.ports[i]),
             log,
         }
+    }
+
+    /// Begins a command at the `i`th gateway.
+    pub(crate) fn begin(&self, i: usize, args: &[&str]) -> Child {
+        let config = self.dir.path().join(format!("{}.yaml", NAMES[i]));
+        let mut command = Command::new(PROGRAM);
+        command.args(args).arg("--config").arg(config);
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        piped.spawn().unwrap()
     }
 
     /// Names the `i`th gateway that runs as this.
@@ -286,7 +300,18 @@ impl Gateway {
     }
 
     pub(crate) fn says(&self, what: &str) -> bool {
-        fs::read_to_string(&self.log).unwrap().contains(what)
+        self.times(what) > 0
+    }
+
+    /// How many times it has said this.
+    pub(crate) fn times(&self, what: &str) -> usize {
+        fs::read_to_string(&self.log).unwrap().matches(what).count()
+    }
+
+    /// What it answers to whoever asks how it is.
+    pub(crate) async fn health(&self) -> (u16, String) {
+        let answer = client().get(format!("{}healthz", self.url)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 }
 
@@ -310,6 +335,20 @@ pub(crate) async fn until(gateway: &Gateway, mut reached: impl AsyncFnMut() -> b
     }
 }
 
+/// A metric of the gateway that serves them on this port.
+pub(crate) async fn metric(port: u16, name: &str) -> Option<f64> {
+    let answer = client()
+        .get(format!("http://127.0.0.1:{port}/metrics"))
+        .send()
+        .await
+        .ok()?;
+    let text = answer.text().await.ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+}
+
 pub(crate) async fn status(url: &str) -> Option<u16> {
     let answer = client().get(url).send().await.ok()?;
     Some(answer.status().as_u16())
@@ -321,9 +360,4 @@ pub(crate) fn client() -> reqwest::Client {
         .timeout(Duration::from_secs(60))
         .build()
         .unwrap()
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

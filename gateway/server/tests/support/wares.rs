@@ -6,7 +6,8 @@ use hayloft_nixcache::nar::{self, Node};
 use hayloft_nixcache::{NarHash, NarInfo};
 use serde_json::json;
 
-use crate::program::World;
+use super::FOR_MAIN;
+use super::program::World;
 
 /// A path that can be pushed.
 pub(crate) struct Path {
@@ -126,14 +127,5 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 pub(crate) fn token(world: &World) -> String {
-    world.token(&[
-        "--sub",
-        "ci",
-        "--validity",
-        "1y",
-        "--pull",
-        "main",
-        "--push",
-        "main",
-    ])
+    world.token(&FOR_MAIN)
 }

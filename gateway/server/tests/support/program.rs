@@ -12,6 +12,8 @@ use hayloft_garage_fixture::{BUCKET, Garage, REGION};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::free_port;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hayloft-gateway");
 
 pub(crate) struct World {
@@ -309,10 +311,4 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that nothing listens on.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
