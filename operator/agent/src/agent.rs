@@ -19,10 +19,12 @@ use crate::driver::{Driver, Phase, UnitStates};
 use crate::files;
 use crate::launch::{self, Places};
 use crate::ledger::{Ledger, Startup};
+use crate::local;
 use crate::member::{self, Followed};
 use crate::ports::{self, HeldPorts, Ports};
 use crate::promise::KeptPromise;
 use crate::report;
+use crate::streams::Tunnels;
 use crate::unit::{Unit, UnitName};
 
 /// Facts that change by themselves (the disk, the layout) are looked at so often: a few small files.
@@ -48,6 +50,8 @@ pub struct AgentConfig {
     /// Whether a promise that ran when the agent last ended may still be relied on by its holder. False only where the
     /// coordinator lives in the agent's own process.
     pub remembers_promises: bool,
+    /// The way to other hosts' S3; `None` where all are on loopback.
+    pub tunnels: Option<Arc<Tunnels>>,
 }
 
 /// Why an agent cannot start.
@@ -97,6 +101,8 @@ pub struct AgentHandle {
     pub report: watch::Receiver<HostReport>,
     /// What it is asked. Bounded: who asks more than is answered waits.
     pub questions: mpsc::Sender<Asked>,
+    /// The ports of its Garage, as they change.
+    pub ports: watch::Receiver<Ports>,
     orders: mpsc::Sender<Order>,
     paused: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -140,6 +146,16 @@ impl AgentHandle {
         let _ = self.task.await;
     }
 
+    /// Ends the agent. What it runs goes on where it outlives an agent, as under systemd; else it is stopped.
+    pub async fn leave(self) {
+        let Self {
+            orders, paused, task, ..
+        } = self;
+        paused.send_replace(false);
+        drop(orders);
+        let _ = task.await;
+    }
+
     /// Stops all that this host runs, the gateway first, and gives back when it is gone.
     pub async fn stop(self) {
         let (done, wait) = oneshot::channel();
@@ -158,7 +174,7 @@ pub struct Agent<D> {
     ledger: Ledger,
     garage_id: NodeId,
     held: Option<HeldPorts>,
-    ports: Ports,
+    ports: watch::Sender<Ports>,
     /// Deaths of Garage by a taken port that were answered with other ports.
     answered: u32,
     stopping: bool,
@@ -194,9 +210,17 @@ impl<D: Driver + Sync> Agent<D> {
         let garage_id = member::ensure(&config.places, &config.node_key_seed)
             .map_err(|source| StartError::NodeKey { host: host(), source })?;
         let followed = Followed::at_start(&config.places, garage_id);
-        let held = HeldPorts::again_or_random(ports::remembered(&config.places.ports_file()))
-            .map_err(|source| StartError::Ports { host: host(), source })?;
-        let (ledger, found) = Ledger::open(config.places.dir.join("ledger.json"));
+        let (held, ports) = match ports::remembered(&config.places.ports_file()) {
+            // Whoever holds them is most likely the Garage that has gone on.
+            Some(ports) if driver.units_outlive_it() => (None, ports),
+            last => {
+                let held = HeldPorts::take(&config.places.reach, last)
+                    .map_err(|source| StartError::Ports { host: host(), source })?;
+                let ports = held.ports();
+                (Some(held), ports)
+            }
+        };
+        let (ledger, found) = Ledger::open(config.places.ledger());
         let trouble = match &found {
             Startup::Unreadable(error) => Some(one_line(error)),
             Startup::Nothing | Startup::Have(_) => None,
@@ -218,7 +242,6 @@ impl<D: Driver + Sync> Agent<D> {
         let answering = tokio::spawn(answer::run(shared.clone(), asked, is_paused.clone()));
         let counted = shared.counter.finished();
         let states = driver.states();
-        let ports = held.ports();
         let mut agent = Self {
             report: watch::Sender::new(report::empty(&config, garage_id, ports)),
             data: data::state(&config.places),
@@ -229,8 +252,8 @@ impl<D: Driver + Sync> Agent<D> {
             driver,
             ledger,
             garage_id,
-            held: Some(held),
-            ports,
+            held,
+            ports: watch::Sender::new(ports),
             answered: 0,
             stopping: false,
             trouble,
@@ -248,11 +271,13 @@ impl<D: Driver + Sync> Agent<D> {
         let (orders, inbox) = mpsc::channel(4);
 
         let report = agent.report.subscribe();
+        let ports = agent.ports.subscribe();
         let task = tokio::spawn(agent.run(offers, states, inbox, counted, is_paused));
         Ok(AgentHandle {
             desired,
             report,
             questions,
+            ports,
             orders,
             paused,
             task,
@@ -310,6 +335,11 @@ impl<D: Driver + Sync> Agent<D> {
                     Some(Order::Kill(done)) => {
                         self.kill_all().await;
                         let _ = done.send(());
+                        return;
+                    }
+                    None if self.driver.units_outlive_it() => {
+                        self.answering.abort();
+                        self.shared.counter.stop();
                         return;
                     }
                     None => {
@@ -379,9 +409,7 @@ impl<D: Driver + Sync> Agent<D> {
     async fn kill_all(&mut self) {
         self.stopping = true;
         self.answering.abort();
-        if let Some(desired) = self.ledger.kept()
-            && let Ok(units) = launch::units(desired, &self.config.places, self.ports)
-        {
+        if let Some(Ok(units)) = self.units() {
             let at_once = |unit| Unit {
                 grace: Duration::ZERO,
                 ..unit
@@ -437,16 +465,16 @@ impl<D: Driver + Sync> Agent<D> {
         if forget == Some(self.garage_id) {
             self.forget(erase_blocks).await;
         }
-        let Some(desired) = self.ledger.kept() else { return };
-        match launch::units(desired, &self.config.places, self.ports) {
-            Ok(units) => {
+        match self.units() {
+            None => {}
+            Some(Ok(units)) => {
                 if units.iter().any(|unit| unit.name == UnitName::Garage) {
                     // From here on they are Garage's.
                     self.held = None;
                 }
                 self.driver.converge(units).await;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 let error = one_line(&error);
                 tracing::error!(host = %self.config.host, %error, "the desired state cannot be followed");
                 self.trouble = Some(error);
@@ -454,11 +482,24 @@ impl<D: Driver + Sync> Agent<D> {
         }
     }
 
+    /// What the ledger says, as units of this host.
+    fn units(&self) -> Option<Result<Vec<Unit>, launch::RenderError>> {
+        let desired = self.ledger.kept()?;
+        let AgentConfig { places, tunnels, .. } = &self.config;
+        let ends = tunnels
+            .as_ref()
+            .map(|tunnels| tunnels.to(&local::doorways(desired)))
+            .unwrap_or_default();
+        let ports = *self.ports.borrow();
+        let desired = local::localize(desired, &places.reach, ports, &ends);
+        Some(launch::units(&desired, places, ports, self.driver.secrets()))
+    }
+
     async fn choose_other_ports(&mut self) {
-        match HeldPorts::random() {
+        match HeldPorts::take(&self.config.places.reach, None) {
             Ok(held) => {
                 tracing::warn!(host = %self.config.host, "a port was taken by another program: other ports are used");
-                self.ports = held.ports();
+                self.ports.send_replace(held.ports());
                 self.held = Some(held);
                 self.keep_ports();
                 self.follow().await;
@@ -468,7 +509,7 @@ impl<D: Driver + Sync> Agent<D> {
     }
 
     fn keep_ports(&self) {
-        if let Err(error) = ports::remember(&self.config.places.ports_file(), self.ports) {
+        if let Err(error) = ports::remember(&self.config.places.ports_file(), *self.ports.borrow()) {
             // Only a convenience is lost: the next start takes others.
             tracing::warn!(host = %self.config.host, error = %one_line(&error), "the ports could not be noted");
         }
@@ -478,7 +519,7 @@ impl<D: Driver + Sync> Agent<D> {
         self.seq += 1;
         let states = self.driver.states().borrow().clone();
         let generation = self.ledger.kept().map(|desired| desired.generation.clone());
-        let mut report = report::empty(&self.config, self.garage_id, self.ports);
+        let mut report = report::empty(&self.config, self.garage_id, *self.ports.borrow());
         report.seq = self.seq;
         report.generation = generation;
         report.units = report::units(&states, self.trouble.as_deref());

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hayloft_api::NodeId;
-use hayloft_api::question::{Answer, LayoutFacts, MOST_NAMES, Question, Refusal};
+use hayloft_api::question::{Answer, LARGEST_KIT, LayoutFacts, MOST_NAMES, Question, Refusal};
 use hayloft_garage::layout_file;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -12,7 +14,10 @@ use crate::agent::one_line;
 use crate::blocks::{self, Counter, Counting};
 use crate::clock::Clock;
 use crate::data;
+use crate::files;
 use crate::launch::Places;
+use crate::ledger;
+use crate::membership::Membership;
 use crate::promise::KeptPromise;
 use crate::snapshots::{Kept, Own};
 
@@ -141,6 +146,21 @@ fn reply(shared: &Shared, question: Question) -> Result<Answer, Refusal> {
             limit,
         } => shared.kept.part(&of, &id, &file, offset, limit),
         Question::DropKept { of } => shared.kept.drop_all(&of),
+        Question::Ledger => match ledger::peek(&shared.places.ledger()) {
+            Ok(desired) => Ok(Answer::Ledger {
+                desired: desired.map(Box::new),
+            }),
+            Err(error) => Err(failed(&error)),
+        },
+        Question::Trusted => match Membership::at(&shared.places.dir).list() {
+            Ok(list) => Ok(Answer::Trusted { list }),
+            Err(error) => Err(failed(&error)),
+        },
+        Question::KeepKit { kit } => keep_kit(&shared.places, &kit),
+        // The link answers these by itself.
+        Question::Admin { .. } | Question::Dial { .. } => Err(Refusal::Senseless {
+            why: "the coordinator is on this machine".to_owned(),
+        }),
     }
 }
 
@@ -182,6 +202,19 @@ fn names(
     // A disk that was taken away meanwhile would show as empty.
     readable()?;
     Ok(Answer::Names { names, more })
+}
+
+fn keep_kit(places: &Places, kit: &str) -> Result<Answer, Refusal> {
+    if kit.len() > LARGEST_KIT {
+        return Err(Refusal::Senseless {
+            why: "a recovery kit is not so large".to_owned(),
+        });
+    }
+    let kit = STANDARD.decode(kit).map_err(|error| Refusal::Senseless {
+        why: error.to_string(),
+    })?;
+    files::replace(&places.kit(), &kit, 0o600).map_err(|error| failed(&error))?;
+    Ok(Answer::Done)
 }
 
 fn failed(error: &dyn std::error::Error) -> Refusal {

@@ -99,6 +99,21 @@ pub(crate) fn names(
     Ok((names, false))
 }
 
+/// Bytes of what lies in a data folder; what cannot be read counts as none.
+pub(crate) fn bytes_in(data_dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(data_dir) else {
+        return 0;
+    };
+    let bytes = entries
+        .filter_map(Result::ok)
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes_in(&entry.path()),
+            Ok(found) if found.is_file() => found.len(),
+            _ => 0,
+        });
+    bytes.sum()
+}
+
 /// Whether any block lies under a data folder.
 pub(crate) fn any(data_dir: &Path) -> io::Result<bool> {
     for first in entries(data_dir)? {

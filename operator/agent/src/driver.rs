@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::cause::Cause;
+use crate::launch::Secrets;
 use crate::unit::{Unit, UnitName};
 
 /// What a unit is doing.
@@ -81,6 +82,16 @@ pub type UnitStates = BTreeMap<UnitName, UnitState>;
 
 /// Makes it so that certain units run, and keeps it so.
 pub trait Driver: Send + 'static {
+    /// How its units get what they read at their start only.
+    fn secrets(&self) -> Secrets {
+        Secrets::Files
+    }
+
+    /// Whether units go on when the driver ends, for the next one to find.
+    fn units_outlive_it(&self) -> bool {
+        false
+    }
+
     /// Makes it so that exactly these units run from now on: starts, stops and restarts what must be, and what dies later is
     /// started again. Gives back once the wish is known, not once it is fulfilled: [`Driver::states`] tells that.
     fn converge(&mut self, units: Vec<Unit>) -> impl Future<Output = ()> + Send;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A file could not be made as it should be.
@@ -37,12 +37,30 @@ pub fn private_dir(path: &Path) -> Result<(), WriteError> {
 /// # Errors
 /// When the system refuses; the old file is then untouched.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool, WriteError> {
+    replace_for(path, content, mode, None)
+}
+
+/// The numbers of a user and of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's.
+    pub uid: u32,
+    /// The group's.
+    pub gid: u32,
+}
+
+/// The same for a file that belongs to `owner`, from its first moment on.
+///
+/// # Errors
+/// When the system refuses; the old file is then untouched.
+pub fn replace_for(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> Result<bool, WriteError> {
     let fail = |source| WriteError {
         path: path.to_owned(),
         source,
     };
     if let Ok(present) = fs::read(path)
         && present == content
+        && owner.is_none_or(|owner| belongs_to(path, owner))
     {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(fail)?;
         return Ok(false);
@@ -61,6 +79,9 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool, WriteErro
             .write(true)
             .mode(mode)
             .open(&aside)?;
+        if let Some(Owner { uid, gid }) = owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
@@ -74,6 +95,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool, WriteErro
         let _ = fs::remove_file(&aside);
     }
     result.map(|()| true).map_err(fail)
+}
+
+/// Whether it is a plain file of that owner, and no link to one.
+fn belongs_to(path: &Path, owner: Owner) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_file() && (found.uid(), found.gid()) == (owner.uid, owner.gid))
 }
 
 #[cfg(test)]

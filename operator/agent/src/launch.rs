@@ -7,10 +7,12 @@ use std::time::Duration;
 use hayloft_api::agent::{AdminAddress, GarageDesired, GatewayDesired, HostDesired, S3Desired};
 use hayloft_api::{GatewayPaths, gateway_config};
 use hayloft_garage::config::{ConfigError, GarageAddresses, GaragePaths, garage_toml};
+use hayloft_pki::{AuthorityError, LinkIdentity};
 use zeroize::Zeroizing;
 
 use crate::child::spawn::Launch;
 use crate::ports::Ports;
+use crate::reach::Reach;
 use crate::unit::{Ready, Unit, UnitFile, UnitName};
 
 /// Bytes from which on Garage's allocations go back to the system when they are freed. Its admin API needs 19 MiB for each request to
@@ -33,6 +35,29 @@ pub struct Program {
     pub args: Vec<OsString>,
 }
 
+/// How a unit gets the files that it reads at its start only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// It reads them where the agent writes them.
+    Files,
+    /// As credentials of its systemd service: the manager reads them as root and gives it copies in memory that never
+    /// go to swap. See <https://systemd.io/CREDENTIALS/>.
+    Credentials,
+}
+
+impl Secrets {
+    /// Where a unit finds the file that the agent writes to `path`.
+    #[must_use]
+    pub fn seen(self, unit: UnitName, path: &Path) -> PathBuf {
+        match (self, path.file_name()) {
+            (Self::Credentials, Some(name)) => Path::new("/run/credentials")
+                .join(format!("hayloft-{unit}.service"))
+                .join(name),
+            _ => path.to_owned(),
+        }
+    }
+}
+
 /// Where a host's things lie, and how its programs are called.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -44,6 +69,8 @@ pub struct Places {
     pub garage: PathBuf,
     /// The gateway; it gets `serve --config FILE`.
     pub gateway: Program,
+    /// Where the host is reached.
+    pub reach: Reach,
 }
 
 impl Places {
@@ -69,6 +96,18 @@ impl Places {
     #[must_use]
     pub fn ports_file(&self) -> PathBuf {
         self.dir.join("ports.json")
+    }
+
+    /// What the host was told last.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger.json")
+    }
+
+    /// The cluster's newest recovery kit.
+    #[must_use]
+    pub fn kit(&self) -> PathBuf {
+        self.dir.join("recovery.kit")
     }
 
     /// Logs of the units.
@@ -97,13 +136,21 @@ pub enum RenderError {
     /// The gateway's configuration.
     #[error("cannot make the gateway's configuration")]
     Gateway(#[source] serde_yaml::Error),
+    /// What it shows to other gateways.
+    #[error("cannot make what the gateway shows to other gateways")]
+    Link(#[source] AuthorityError),
 }
 
 /// The units that this host shall run.
 ///
 /// # Errors
 /// When a path cannot be written in a configuration file.
-pub fn units(desired: &HostDesired, places: &Places, ports: Ports) -> Result<Vec<Unit>, RenderError> {
+pub fn units(
+    desired: &HostDesired,
+    places: &Places,
+    ports: Ports,
+    secrets: Secrets,
+) -> Result<Vec<Unit>, RenderError> {
     let HostDesired {
         generation: _,
         host: _,
@@ -116,26 +163,33 @@ pub fn units(desired: &HostDesired, places: &Places, ports: Ports) -> Result<Vec
     } = desired;
     let mut units = Vec::new();
     if let Some(garage) = garage {
-        units.push(garage_unit(garage, places, ports)?);
+        units.push(garage_unit(garage, places, ports, secrets)?);
     }
     if let Some(gateway) = gateway {
-        units.push(gateway_unit(gateway, places)?);
+        units.push(gateway_unit(gateway, places, secrets)?);
     }
     Ok(units)
 }
 
-fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result<Unit, RenderError> {
+fn garage_unit(
+    desired: &GarageDesired,
+    places: &Places,
+    ports: Ports,
+    secrets: Secrets,
+) -> Result<Unit, RenderError> {
+    let at_start = |path: &Path| secrets.seen(UnitName::Garage, path);
     let config = places.dir.join("garage.toml");
+    let (rpc_secret, admin_token) = (places.dir.join("rpc-secret"), places.dir.join("admin-token"));
     let paths = GaragePaths {
         metadata_dir: places.metadata_dir(),
         snapshots_dir: places.snapshots_dir(),
         data_dir: places.data_dir(),
-        rpc_secret_file: places.dir.join("rpc-secret"),
-        admin_token_file: places.dir.join("admin-token"),
+        rpc_secret_file: at_start(&rpc_secret),
+        admin_token_file: at_start(&admin_token),
     };
     let addresses = GarageAddresses {
-        rpc_bind: ports.rpc_addr().to_string(),
-        rpc_public: ports.rpc_addr().to_string(),
+        rpc_bind: places.reach.rpc_bind(ports).to_string(),
+        rpc_public: places.reach.rpc_public(ports),
         s3_bind: ports.s3_addr().to_string(),
         admin: AdminAddress::Unix(places.admin_socket.clone()),
     };
@@ -146,7 +200,7 @@ fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result
         ..desired.clone()
     };
     let significant = garage_toml(&lonely, &paths, &addresses).map_err(RenderError::Garage)?;
-    let mut args = vec![OsString::from("-c"), config.clone().into_os_string()];
+    let mut args = vec![OsString::from("-c"), at_start(&config).into_os_string()];
     args.push("server".into());
     Ok(Unit {
         name: UnitName::Garage,
@@ -160,13 +214,25 @@ fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result
             dir: places.dir.clone(),
         },
         folders: folders(
-            &[&places.logs_dir(), &paths.metadata_dir, &paths.data_dir],
+            &[
+                &places.logs_dir(),
+                &paths.metadata_dir,
+                &paths.snapshots_dir,
+                &paths.data_dir,
+            ],
             &places.admin_socket,
         ),
         files: vec![
-            secret(&paths.rpc_secret_file, desired.rpc_secret.expose()),
-            secret(&paths.admin_token_file, desired.admin_token.expose()),
             UnitFile {
+                seen: at_start(&rpc_secret),
+                ..secret(&rpc_secret, desired.rpc_secret.expose())
+            },
+            UnitFile {
+                seen: at_start(&admin_token),
+                ..secret(&admin_token, desired.admin_token.expose())
+            },
+            UnitFile {
+                seen: at_start(&config),
                 path: config,
                 content: Zeroizing::new(text.into_bytes()),
                 significant: Some(Zeroizing::new(significant.into_bytes())),
@@ -181,14 +247,30 @@ fn garage_unit(desired: &GarageDesired, places: &Places, ports: Ports) -> Result
     })
 }
 
-fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, RenderError> {
+fn gateway_unit(desired: &GatewayDesired, places: &Places, secrets: Secrets) -> Result<Unit, RenderError> {
+    let at_start = |path: &Path| secrets.seen(UnitName::Gateway, path);
     let dir = places.gateway_dir();
     let config = dir.join("gateway.yaml");
+    // In a folder of the gateway's user, it could put a link to any file in place of what the manager shall read for it.
+    let beside = |name: &str| match secrets {
+        Secrets::Files => dir.join(name),
+        Secrets::Credentials => places.dir.join(format!("gateway-{name}")),
+    };
+    let (key, token) = (beside("cluster.key"), beside("token-hs256"));
+    // It looks at these while it runs.
+    let (link_cert, link_key, link_ca) = (
+        dir.join("link.pem"),
+        dir.join("link.key"),
+        dir.join("link-ca.pem"),
+    );
     let paths = GatewayPaths {
+        link_cert_file: link_cert.clone(),
+        link_key_file: link_key.clone(),
+        link_ca_file: link_ca.clone(),
         state_dir: dir.clone(),
-        key_file: dir.join("cluster.key"),
+        key_file: at_start(&key),
         s3_secret_file: dir.join("s3-secret"),
-        token_secret_file: dir.join("token-hs256"),
+        token_secret_file: at_start(&token),
     };
     let text = gateway_config(desired, &paths).map_err(RenderError::Gateway)?;
     // Where and as whom S3 is asked, it takes anew while it runs: clients notice nothing when hosts come and go.
@@ -201,6 +283,44 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, Rende
         ..desired.clone()
     };
     let significant = gateway_config(&elsewhere, &paths).map_err(RenderError::Gateway)?;
+    let mut files = vec![
+        UnitFile {
+            seen: at_start(&key),
+            ..secret(&key, desired.cluster_key.expose())
+        },
+        UnitFile {
+            significant: Some(Zeroizing::default()),
+            ..secret(&paths.s3_secret_file, desired.s3.secret_access_key.expose())
+        },
+        UnitFile {
+            seen: at_start(&token),
+            ..secret(&token, desired.token_secret.expose())
+        },
+    ];
+    if let Some(fleet) = &desired.fleet {
+        let host = match &places.reach {
+            Reach::Loopback => "127.0.0.1",
+            Reach::Network(network) => &network.address,
+        };
+        let link = LinkIdentity::derive(&desired.s3.secret_access_key, fleet.name.as_str(), host)
+            .map_err(RenderError::Link)?;
+        for (path, text) in [
+            (&link_cert, link.certificate.as_str()),
+            (&link_key, link.key.expose()),
+            (&link_ca, &link.authority),
+        ] {
+            files.push(UnitFile {
+                significant: Some(Zeroizing::default()),
+                ..secret(path, text.trim_end())
+            });
+        }
+    }
+    files.push(UnitFile {
+        seen: config.clone(),
+        path: config.clone(),
+        content: Zeroizing::new(text.into_bytes()),
+        significant: Some(Zeroizing::new(significant.into_bytes())),
+    });
     let mut args = places.gateway.args.clone();
     args.extend(["serve", "--listener-on-stdin", "--config"].map(OsString::from));
     args.push(config.clone().into_os_string());
@@ -213,19 +333,7 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places) -> Result<Unit, Rende
             dir: places.dir.clone(),
         },
         folders: folders(&[&places.logs_dir(), &dir], &config),
-        files: vec![
-            secret(&paths.key_file, desired.cluster_key.expose()),
-            UnitFile {
-                significant: Some(Zeroizing::default()),
-                ..secret(&paths.s3_secret_file, desired.s3.secret_access_key.expose())
-            },
-            secret(&paths.token_secret_file, desired.token_secret.expose()),
-            UnitFile {
-                path: config,
-                content: Zeroizing::new(text.into_bytes()),
-                significant: Some(Zeroizing::new(significant.into_bytes())),
-            },
-        ],
+        files,
         sockets: Vec::new(),
         log: places.log(UnitName::Gateway),
         ready: Ready::SaysListening,
@@ -249,19 +357,20 @@ fn secret(path: &Path, text: &str) -> UnitFile {
         path: path.to_owned(),
         content: Zeroizing::new(format!("{text}\n").into_bytes()),
         significant: None,
+        seen: path.to_owned(),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use hayloft_api::agent::Peer;
     use hayloft_api::{Bytes, Generation, NodeId, Secret};
 
     use super::*;
 
-    const PORTS: Ports = Ports { rpc: 4001, s3: 4002 };
+    pub(crate) const PORTS: Ports = Ports { rpc: 4001, s3: 4002 };
 
-    fn places() -> Places {
+    pub(crate) fn places() -> Places {
         Places {
             dir: "/srv/host-1".into(),
             admin_socket: "/srv/host-1/admin.sock".into(),
@@ -270,10 +379,11 @@ mod tests {
                 path: "/opt/hayloft".into(),
                 args: vec!["gateway".into()],
             },
+            reach: Reach::Loopback,
         }
     }
 
-    fn desired() -> HostDesired {
+    pub(crate) fn desired() -> HostDesired {
         HostDesired {
             generation: Generation {
                 epoch: 1,
@@ -306,6 +416,7 @@ mod tests {
                 memory: Bytes(256 << 20),
                 disk: None,
                 caches: vec![],
+                fleet: None,
             }),
             forget: None,
             erase_blocks: false,
@@ -316,7 +427,7 @@ mod tests {
 
     #[test]
     fn no_secret_is_in_an_argument_or_in_debug_output() {
-        for unit in units(&desired(), &places(), PORTS).unwrap() {
+        for unit in units(&desired(), &places(), PORTS, Secrets::Files).unwrap() {
             assert!(!format!("{unit:?}").contains("hush"), "{unit:?}");
             assert!(unit.files.iter().any(|file| file.content.starts_with(b"hush")));
         }
@@ -324,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_new_peer_renews_the_file_without_a_restart() {
-        let before = units(&desired(), &places(), PORTS).unwrap();
+        let before = units(&desired(), &places(), PORTS, Secrets::Files).unwrap();
         let mut with_peer = desired();
         if let Some(garage) = &mut with_peer.garage {
             let peer = Peer {
@@ -333,7 +444,7 @@ mod tests {
             };
             garage.bootstrap_peers.push(peer);
         }
-        let after = units(&with_peer, &places(), PORTS).unwrap();
+        let after = units(&with_peer, &places(), PORTS, Secrets::Files).unwrap();
         assert_ne!(before, after);
         assert!(
             before
@@ -345,40 +456,40 @@ mod tests {
 
     #[test]
     fn a_gateway_takes_other_endpoints_and_another_key_without_a_restart() {
-        let before = units(&desired(), &places(), PORTS).unwrap();
+        let before = units(&desired(), &places(), PORTS, Secrets::Files).unwrap();
         let mut elsewhere = desired();
         if let Some(gateway) = &mut elsewhere.gateway {
             gateway.s3.endpoints = vec!["http://127.0.0.1:5002".into()];
             gateway.s3.access_key_id = "GK01".into();
             gateway.s3.secret_access_key = Secret::new("hush-new");
         }
-        let after = units(&elsewhere, &places(), PORTS).unwrap();
+        let after = units(&elsewhere, &places(), PORTS, Secrets::Files).unwrap();
         assert_ne!(before, after);
         assert!(!before[1].asks_for_restart(&after[1]) && after[1].rereads);
         if let Some(gateway) = &mut elsewhere.gateway {
             gateway.s3.bucket = "another".into();
         }
-        let after = units(&elsewhere, &places(), PORTS).unwrap();
+        let after = units(&elsewhere, &places(), PORTS, Secrets::Files).unwrap();
         assert!(before[1].asks_for_restart(&after[1]));
     }
 
     #[test]
     fn another_secret_or_another_port_asks_for_a_restart() {
-        let before = units(&desired(), &places(), PORTS).unwrap();
+        let before = units(&desired(), &places(), PORTS, Secrets::Files).unwrap();
         let mut changed = desired();
         if let Some(garage) = &mut changed.garage {
             garage.rpc_secret = Secret::new("hush-other");
         }
-        let after = units(&changed, &places(), PORTS).unwrap();
+        let after = units(&changed, &places(), PORTS, Secrets::Files).unwrap();
         assert!(before[0].asks_for_restart(&after[0]));
         assert!(!before[1].asks_for_restart(&after[1]));
-        let moved = units(&desired(), &places(), Ports { rpc: 4001, s3: 5 }).unwrap();
+        let moved = units(&desired(), &places(), Ports { rpc: 4001, s3: 5 }, Secrets::Files).unwrap();
         assert!(before[0].asks_for_restart(&moved[0]));
     }
 
     #[test]
     fn the_units_of_a_host_with_both_roles() {
-        let shown: Vec<_> = units(&desired(), &places(), PORTS)
+        let shown: Vec<_> = units(&desired(), &places(), PORTS, Secrets::Files)
             .unwrap()
             .iter()
             .map(|unit| {

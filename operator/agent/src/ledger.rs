@@ -161,6 +161,14 @@ impl Ledger {
     }
 }
 
+/// What the ledger at `path` says, for who does not keep it.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn peek(path: &Path) -> Result<Option<HostDesired>, LedgerError> {
+    read(path)
+}
+
 fn read(path: &Path) -> Result<Option<HostDesired>, LedgerError> {
     let text = match fs::read(path) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! Loopback addresses for a host's own services.
+//! Ports for a host's own services.
 //!
 //! Ports are held open from the moment they are chosen until the program that shall have them starts, so that two hosts of
 //! one machine, or anything else on it, are not given the same one in between.
@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+use crate::reach::Reach;
 
 /// The ports of one host's Garage daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,8 @@ impl Ports {
 #[derive(Debug)]
 pub struct HeldPorts {
     ports: Ports,
-    _rpc: TcpListener,
+    /// None where it is not ours to choose.
+    _rpc: Option<TcpListener>,
     _s3: TcpListener,
 }
 
@@ -56,6 +58,28 @@ impl HeldPorts {
     /// When the system has none.
     pub fn random() -> io::Result<Self> {
         Self::bind(0, 0)
+    }
+
+    /// Takes ports for a host that is reached so: those of last time where they are free. Over a network the port of RPC is said,
+    /// and taken by Garage itself.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn take(reach: &Reach, last: Option<Ports>) -> io::Result<Self> {
+        let Reach::Network(network) = reach else {
+            return Self::again_or_random(last);
+        };
+        let again = TcpListener::bind((Ipv4Addr::LOCALHOST, last.map_or(0, |last| last.s3)));
+        let s3 = again.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let ports = Ports {
+            rpc: network.rpc,
+            s3: s3.local_addr()?.port(),
+        };
+        Ok(Self {
+            ports,
+            _rpc: None,
+            _s3: s3,
+        })
     }
 
     /// Takes the ports that this host had last time, or others when one of them is taken.
@@ -80,7 +104,7 @@ impl HeldPorts {
         };
         Ok(Self {
             ports,
-            _rpc: rpc,
+            _rpc: Some(rpc),
             _s3: s3,
         })
     }

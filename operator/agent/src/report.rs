@@ -20,10 +20,14 @@ pub(crate) fn empty(config: &AgentConfig, garage_id: NodeId, ports: Ports) -> Ho
         generation: None::<Generation>,
         garage_id,
         garage_version: Some(config.garage_version.to_string()),
-        rpc_addr: ports.rpc_addr().to_string(),
-        s3_addr: ports.s3_addr().to_string(),
+        rpc_addr: config.places.reach.rpc_public(ports),
+        s3_addr: config.places.reach.s3_public(&config.host, ports),
         admin: AdminAddress::Unix(config.places.admin_socket.clone()),
         gateway_addr: config.gateway_addr.clone(),
+        link_addr: config
+            .gateway_addr
+            .as_ref()
+            .and_then(|_| config.places.reach.link_public()),
         units: Vec::new(),
         disk: disk(&config.places.dir),
         layout: None,

@@ -20,6 +20,9 @@ pub enum UnitName {
 }
 
 impl UnitName {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Self; 2] = [Self::Garage, Self::Gateway];
+
     /// The name as it stands in reports and names of log files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -54,11 +57,14 @@ pub struct UnitFile {
     pub content: Zeroizing<Vec<u8>>,
     /// What of it asks for a restart when it changes, where that is not all of it.
     pub significant: Option<Zeroizing<Vec<u8>>>,
+    /// Where the unit finds it: at `path`, or among its credentials, see [`crate::launch::Secrets`].
+    pub seen: PathBuf,
 }
 
 impl UnitFile {
     fn asks_for_restart(&self, other: &Self) -> bool {
         self.path != other.path
+            || self.seen != other.seen
             || match (&self.significant, &other.significant) {
                 (Some(ours), Some(theirs)) => ours != theirs,
                 _ => self.content != other.content,

@@ -16,6 +16,7 @@ use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::{Launch, Shim, Spawner};
 use hayloft_agent::driver::{Driver, Phase, UnitState, UnitStates};
 use hayloft_agent::launch::{Places, Program};
+use hayloft_agent::reach::Reach;
 use hayloft_agent::unit::{Ready, Unit, UnitFile, UnitName};
 use hayloft_agent::{Agent, AgentConfig, Clock};
 use hayloft_api::agent::{GarageDesired, HostDesired, HostReport};
@@ -113,6 +114,7 @@ async fn a_unit_that_rereads_its_files_is_told_of_new_ones_and_lives_on() {
             path: at("conf"),
             content: Zeroizing::new(content.into()),
             significant: Some(Zeroizing::default()),
+            seen: at("conf"),
         }],
         ..shell(dir.path(), script)
     };
@@ -180,6 +182,7 @@ async fn only_what_matters_to_a_unit_restarts_it() {
             path: path.clone(),
             content: Zeroizing::new(content.into()),
             significant: Some(Zeroizing::new(significant.into())),
+            seen: path.clone(),
         });
         unit
     };
@@ -285,12 +288,14 @@ fn agent(dir: &Path, garage: PathBuf) -> AgentConfig {
                 path: "/bin/false".into(),
                 args: vec![],
             },
+            reach: Reach::Loopback,
         },
         garage_version: "2.5.0".parse().unwrap(),
         gateway_addr: None,
         node_key_seed: [5; 32],
         clock: Clock::new(|| Timestamp::UNIX_EPOCH),
         remembers_promises: true,
+        tunnels: None,
     }
 }
 

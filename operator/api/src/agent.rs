@@ -155,6 +155,31 @@ pub struct GatewayDesired {
     pub disk: Option<Bytes>,
     /// The caches that the document declares.
     pub caches: Vec<CacheSpec>,
+    /// The other gateways on the bucket; `None`: it is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetDesired>,
+}
+
+/// A gateway among others on one bucket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetDesired {
+    /// What the others call it: its host's name.
+    pub name: HostName,
+    /// `host:port` at which the others reach it: the address that the agent reported for it.
+    pub listen: String,
+    /// The others.
+    pub peers: Vec<GatewayPeer>,
+}
+
+/// Another gateway.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayPeer {
+    /// Its name.
+    pub name: HostName,
+    /// `host:port` of its link.
+    pub addr: String,
 }
 
 /// The bucket that holds everything, and how to reach it.
@@ -196,6 +221,9 @@ pub struct HostReport {
     pub admin: AdminAddress,
     /// `host:port` at which its gateway would listen; `None`: it cannot run one.
     pub gateway_addr: Option<String>,
+    /// `host:port` at which other gateways would reach its gateway; `None`: it can only run one that is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_addr: Option<String>,
     /// What it runs.
     pub units: Vec<UnitReport>,
     /// The disk that holds its data.

@@ -59,8 +59,8 @@ impl Document {
         self.spec.hosts.iter().filter(|host| host.has(Role::Storage))
     }
 
-    /// The one host that answers Nix clients: the first with role `gateway` that is active, or the first of all when
-    /// none is. Gateways cannot share a bucket yet, so others with that role have to wait.
+    /// The one host that answers Nix clients where gateways cannot be linked, as at home: the first with role `gateway` that is
+    /// active, or the first of all when none is. Others with that role have to wait there.
     pub fn gateway_host(&self) -> Option<&HostSpec> {
         let gateways = || self.spec.hosts.iter().filter(|host| host.has(Role::Gateway));
         gateways()

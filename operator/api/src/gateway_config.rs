@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::agent::GatewayDesired;
+use crate::agent::{GatewayDesired, GatewayPeer};
 use crate::document::CacheSpec;
 use crate::{Bytes, Span};
 
@@ -19,6 +19,12 @@ pub struct GatewayPaths {
     pub s3_secret_file: PathBuf,
     /// Holds [`GatewayDesired::token_secret`].
     pub token_secret_file: PathBuf,
+    /// Its certificate on links to other gateways.
+    pub link_cert_file: PathBuf,
+    /// The key of that.
+    pub link_key_file: PathBuf,
+    /// The authority of all gateways' links.
+    pub link_ca_file: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -32,7 +38,28 @@ struct File<'a> {
     s3: S3<'a>,
     tokens: Tokens<'a>,
     cache: Frames,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<Link<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<Gateway<'a>>,
     caches: Vec<Cache<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Link<'a> {
+    name: &'a str,
+    listen: &'a str,
+    cert_file: &'a PathBuf,
+    key_file: &'a PathBuf,
+    ca_file: &'a PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Gateway<'a> {
+    name: &'a str,
+    url: String,
 }
 
 #[derive(Serialize)]
@@ -107,12 +134,16 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
         memory,
         disk,
         caches,
+        fleet,
     } = desired;
     let GatewayPaths {
         state_dir,
         key_file,
         s3_secret_file,
         token_secret_file,
+        link_cert_file,
+        link_key_file,
+        link_ca_file,
     } = paths;
     let yaml = serde_yaml::to_string(&File {
         listen,
@@ -133,6 +164,21 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
             memory: memory.0,
             disk: disk.map(|Bytes(disk)| disk),
         },
+        link: fleet.as_ref().map(|fleet| Link {
+            name: fleet.name.as_str(),
+            listen: &fleet.listen,
+            cert_file: link_cert_file,
+            key_file: link_key_file,
+            ca_file: link_ca_file,
+        }),
+        gateways: fleet
+            .iter()
+            .flat_map(|fleet| &fleet.peers)
+            .map(|GatewayPeer { name, addr }| Gateway {
+                name: name.as_str(),
+                url: format!("https://{addr}"),
+            })
+            .collect(),
         caches: caches.iter().map(Cache::of).collect(),
     })?;
     Ok(format!(
@@ -143,7 +189,7 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::S3Desired;
+    use crate::agent::{FleetDesired, S3Desired};
     use crate::{Document, Secret};
 
     #[test]
@@ -165,12 +211,23 @@ mod tests {
             memory: Bytes(256 << 20),
             disk: Some(Bytes::gib(20)),
             caches,
+            fleet: Some(FleetDesired {
+                name: "paris-1".parse().unwrap(),
+                listen: "0.0.0.0:7442".into(),
+                peers: vec![GatewayPeer {
+                    name: "lyon-1".parse().unwrap(),
+                    addr: "lyon-1.example.org:7442".into(),
+                }],
+            }),
         };
         let paths = GatewayPaths {
             state_dir: "/srv/gateway".into(),
             key_file: "/srv/gateway/cluster.key".into(),
             s3_secret_file: "/srv/gateway/s3-secret".into(),
             token_secret_file: "/srv/gateway/token-hs256".into(),
+            link_cert_file: "/srv/gateway/link.pem".into(),
+            link_key_file: "/srv/gateway/link.key".into(),
+            link_ca_file: "/srv/gateway/link-ca.pem".into(),
         };
         let text = gateway_config(&desired, &paths).unwrap();
         assert!(!text.contains("-text"), "a secret is in the file");

@@ -4,7 +4,7 @@ use crate::document::{
     AdmissionSpec, ApiVersion, CacheSpec, GarageSpec, GatewaySpec, HostSpec, HostState, Kind, Metadata,
     RebalanceSpec, Role, Spec,
 };
-use crate::{Bytes, Document, NameError};
+use crate::{Bytes, Document, NameError, Percent};
 
 impl Document {
     /// `hosts` hosts `host-1` … in as many zones, each lending `pledge`; the first is also the gateway; one public
@@ -48,7 +48,11 @@ impl Document {
                 hosts: (1..=hosts).map(host).collect::<Result<_, _>>()?,
                 pools: Vec::new(),
                 admission: AdmissionSpec::default(),
-                rebalance: RebalanceSpec::default(),
+                // The disk belongs to its owner's other things too, and is often nearly full; `up` tells when it gets low.
+                rebalance: RebalanceSpec {
+                    reserve: Percent::new(1),
+                    ..RebalanceSpec::default()
+                },
                 gateway: GatewaySpec::default(),
                 caches: vec![CacheSpec {
                     name: "main".parse()?,

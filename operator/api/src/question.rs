@@ -18,10 +18,14 @@ pub use block::{BlockName, BlockNameError, Census, Digest, PartitionCensus};
 pub use layout::{LayoutFacts, LayoutMap, LayoutVersion, PARTITIONS};
 pub use snapshot::{KeptSnapshot, SnapshotFile, SnapshotId, SnapshotInfo};
 
-use crate::HostName;
+use crate::agent::HostDesired;
+use crate::join::TrustList;
+use crate::{HostName, Secret, exposed};
 
 /// The most names that one answer to [`Question::Names`] holds.
 pub const MOST_NAMES: u32 = 16_384;
+/// The largest recovery kit, in base64.
+pub const LARGEST_KIT: usize = 8 << 20;
 /// The most bytes that one part of a snapshot holds.
 pub const LARGEST_PART: u32 = 1 << 20;
 
@@ -114,10 +118,37 @@ pub enum Question {
         /// Whose.
         of: HostName,
     },
+    /// A request to the admin API of this host's Garage, which listens on a local socket only. Answered by [`Answer::Admin`].
+    Admin {
+        /// `GET` or `POST`.
+        method: String,
+        /// The path, with its query.
+        path: String,
+        /// The header `Authorization`; empty for none.
+        #[serde(with = "exposed")]
+        authorization: Secret,
+        /// The body; empty for none.
+        #[serde(default)]
+        body: String,
+    },
+    /// What the host was told last to run: for a coordinator that comes from a backup. Answered by [`Answer::Ledger`].
+    Ledger,
+    /// Whom the host trusts, for the same. Answered by [`Answer::Trusted`].
+    Trusted,
+    /// Keep the newest recovery kit of the cluster, which this host cannot open. Answered by [`Answer::Done`].
+    KeepKit {
+        /// The file, in base64.
+        kit: String,
+    },
+    /// Try whether an address can be dialled from this host. Answered by [`Answer::Tried`].
+    Dial {
+        /// `host:port`.
+        address: String,
+    },
 }
 
 impl fmt::Debug for Question {
-    /// Without the bytes of a snapshot, in which secrets are.
+    /// Without the bytes of a snapshot and the bodies of admin requests, in which secrets are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Promise {
@@ -150,6 +181,11 @@ impl fmt::Debug for Question {
                 of, id, file, offset, ..
             } => write!(f, "KeptPart({of}: {id}/{file}@{offset})"),
             Self::DropKept { of } => write!(f, "DropKept({of})"),
+            Self::Admin { method, path, .. } => write!(f, "Admin({method} {path})"),
+            Self::Ledger => f.write_str("Ledger"),
+            Self::Trusted => f.write_str("Trusted"),
+            Self::KeepKit { kit } => write!(f, "KeepKit({} bytes)", kit.len()),
+            Self::Dial { address } => write!(f, "Dial({address})"),
         }
     }
 }
@@ -207,6 +243,29 @@ pub enum Answer {
         /// All of them.
         kept: Vec<KeptSnapshot>,
     },
+    /// What the host was told last; `None`: nothing.
+    Ledger {
+        /// It.
+        desired: Option<Box<HostDesired>>,
+    },
+    /// Whom the host trusts.
+    Trusted {
+        /// The list.
+        list: TrustList,
+    },
+    /// What Garage's admin API answered.
+    Admin {
+        /// The status of HTTP.
+        status: u16,
+        /// The body.
+        body: String,
+    },
+    /// What came of dialling.
+    Tried {
+        /// Why it was not reached; `None`: it was.
+        #[serde(default)]
+        failed: Option<String>,
+    },
 }
 
 impl fmt::Debug for Answer {
@@ -223,6 +282,13 @@ impl fmt::Debug for Answer {
             Self::Part { data, last } => write!(f, "Part({} bytes, last: {last})", data.len()),
             Self::Kept { file, offset } => write!(f, "Kept({file:?}@{offset})"),
             Self::KeptSnapshots { kept } => write!(f, "KeptSnapshots({kept:?})"),
+            Self::Ledger { desired } => {
+                let generation = desired.as_ref().map(|desired| &desired.generation);
+                write!(f, "Ledger({generation:?})")
+            }
+            Self::Trusted { list } => write!(f, "Trusted({} members)", list.members.len()),
+            Self::Admin { status, body } => write!(f, "Admin({status}, {} bytes)", body.len()),
+            Self::Tried { failed } => write!(f, "Tried({failed:?})"),
         }
     }
 }

@@ -265,6 +265,8 @@ pub enum ConditionType {
     KeysKnown,
     /// The document in force is the newest one.
     DocumentCurrent,
+    /// All hosts reach each other.
+    Reached,
 }
 
 impl ConditionType {
@@ -369,6 +371,8 @@ pub enum Reason {
     ForeignKeys,
     /// An older document came back.
     OlderDocument,
+    /// One host does not reach another one's ports.
+    HostUnreached,
 }
 
 /// One fact about the cluster that a person or a script may wait for.

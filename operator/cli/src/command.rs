@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{apply, check, exec_child, host, push, status, up, use_cache};
+use crate::{
+    agent, apply, authority, check, coordinator, exec_child, host, join, leave, push, recovery, status,
+    token, up, use_cache,
+};
 
 const ABOUT: &str = "A Nix binary cache that a community keeps together";
 
@@ -35,6 +38,24 @@ pub(crate) enum Command {
     /// List hosts, drain, remove or evict them
     #[command(subcommand)]
     Host(host::Command),
+    /// Let this machine join a cluster by a token
+    Join(join::Args),
+    /// Let this host give its data to the others and leave its cluster
+    Leave(leave::Args),
+    /// Make, list and revoke the tokens by which hosts join
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Show or replace the certificate authority by which hosts know each other
+    #[command(subcommand)]
+    Authority(authority::Command),
+    /// The process that decides for a cluster of hosts elsewhere
+    Coordinator(coordinator::Args),
+    /// The process on every host of a cluster
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Prepare for the day on which the coordinator's machine is lost
+    #[command(subcommand)]
+    Recovery(recovery::Command),
     /// Push store paths, and all that they need, into a cache
     Push(push::Args),
     /// Make this user's Nix take paths from a cache
@@ -58,7 +79,9 @@ mod tests {
         let mut cli = Cli::command().term_width(100);
         cli.build();
         insta::assert_snapshot!("help", cli.render_long_help().to_string());
-        let ours = ["up", "apply", "plan", "check", "status", "push", "use"];
+        let ours = [
+            "up", "join", "leave", "apply", "plan", "check", "status", "push", "use",
+        ];
         for command in cli
             .get_subcommands_mut()
             .filter(|command| ours.contains(&command.get_name()))
@@ -68,12 +91,14 @@ mod tests {
             assert!(help.contains("Example"), "{name} has no example");
             insta::assert_snapshot!(format!("help_{name}"), help);
         }
-        for command in cli.find_subcommand_mut("host").unwrap().get_subcommands_mut() {
-            let help = command.render_long_help().to_string();
-            assert!(
-                command.get_name() == "help" || help.contains("Example"),
-                "no example: {help}"
-            );
+        for group in ["host", "token", "authority", "coordinator", "agent", "recovery"] {
+            for command in cli.find_subcommand_mut(group).unwrap().get_subcommands_mut() {
+                let help = command.render_long_help().to_string();
+                assert!(
+                    command.get_name() == "help" || help.contains("Example"),
+                    "no example: {help}"
+                );
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! `hayloft`, the command. Only this file starts tasks and only [`context`] asks the system for clocks, randomness and
 //! environment.
 
+mod agent;
 mod apply;
+mod authority;
 mod changes;
 mod check;
 mod client;
@@ -9,15 +11,22 @@ mod command;
 mod confirm;
 mod context;
 mod control;
+mod coordinator;
+mod deciding;
 mod document_file;
 mod exec_child;
 mod garage_program;
 mod host;
+mod install;
+mod join;
+mod leave;
 mod outcome;
 mod preview;
 mod push;
+mod recovery;
 mod signals;
 mod status;
+mod token;
 mod up;
 mod use_cache;
 mod words;
@@ -29,6 +38,10 @@ use clap::Parser;
 
 use command::{Cli, Command};
 use context::Context;
+
+/// Buffers of uploads and packs come and go on many threads; glibc's allocator keeps nearly twice what they hold.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -73,16 +86,24 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Apply(args) => apply::apply(args, context).await?,
         Command::Plan(args) => return apply::plan(args, context).await,
         Command::Host(command) => host::run(command, context).await?,
+        Command::Agent(command) => return Box::pin(agent::run(command, context)).await,
+        Command::Coordinator(args) => return Box::pin(coordinator::run(args, context)).await,
+        Command::Token(command) => token::run(command, context).await?,
+        Command::Authority(command) => authority::run(command, context).await?,
+        Command::Join(args) => join::run(args, context).await?,
+        Command::Leave(args) => leave::run(args, context).await?,
         Command::Status(args) => status::run(args, context).await?,
         Command::Gateway(command) => {
             let outside = hayloft_server::command::Outside {
                 clock: context.clock.clone(),
                 seed: context.seed(),
                 log_filter: context.env.text("RUST_LOG").map(str::to_owned),
+                notify_socket: context.env.get("NOTIFY_SOCKET").map(std::ffi::OsStr::to_owned),
             };
             return Ok(Box::pin(hayloft_server::command::run(command, outside)).await);
         }
         Command::Check(args) => check::run(&args, context)?,
+        Command::Recovery(command) => recovery::run(command, context).await?,
         Command::Push(args) => push::run(args, context).await?,
         Command::Use(args) => use_cache::run(args, context).await?,
         Command::ExecChild(_) => {}

@@ -200,3 +200,32 @@ fn headings(text: &str) -> impl Iterator<Item = String> {
             .collect()
     })
 }
+
+/// All Rust source below a folder, put together.
+fn source(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            source(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let page = fs::read_to_string(docs().join("threat-model.md")).unwrap();
+    let mut text = String::new();
+    for part in ["operator", "gateway", "tests"] {
+        source(&docs().join("..").join(part), &mut text);
+    }
+    let quoted = page.split('`').skip(1).step_by(2);
+    let names: Vec<&str> = quoted.filter(|name| name.matches('_').count() > 2).collect();
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| !text.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}

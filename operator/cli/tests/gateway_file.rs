@@ -10,9 +10,10 @@ use std::error::Error as _;
 use std::fs;
 use std::path::Path;
 
-use hayloft_api::agent::{GatewayDesired, S3Desired};
+use hayloft_api::agent::{FleetDesired, GatewayDesired, GatewayPeer, S3Desired};
 use hayloft_api::{Document, Secret};
 use hayloft_api::{GatewayPaths, gateway_config};
+use hayloft_pki::LinkIdentity;
 use hayloft_server::config::{self, Config};
 
 /// A document of one host, with these lines for the gateway and its caches.
@@ -47,13 +48,28 @@ fn load(document: &Document, dir: &Path) -> Config {
         memory: document.spec.gateway.cache.memory,
         disk: document.spec.gateway.cache.disk,
         caches: document.spec.caches.clone(),
+        fleet: Some(FleetDesired {
+            name: "box".parse().unwrap(),
+            listen: "[::]:7442".into(),
+            peers: vec![GatewayPeer {
+                name: "lyon".parse().unwrap(),
+                addr: "[2001:db8::1]:7442".into(),
+            }],
+        }),
     };
     let paths = GatewayPaths {
         state_dir: dir.join("state"),
         key_file: dir.join("cluster.key"),
         s3_secret_file: dir.join("s3-secret"),
         token_secret_file: dir.join("token-hs256"),
+        link_cert_file: dir.join("link.pem"),
+        link_key_file: dir.join("link.key"),
+        link_ca_file: dir.join("link-ca.pem"),
     };
+    let link = LinkIdentity::derive(&desired.s3.secret_access_key, "box", "::1").unwrap();
+    fs::write(&paths.link_cert_file, link.certificate).unwrap();
+    fs::write(&paths.link_key_file, link.key.expose()).unwrap();
+    fs::write(&paths.link_ca_file, link.authority).unwrap();
     fs::write(&paths.key_file, desired.cluster_key.expose()).unwrap();
     fs::write(&paths.s3_secret_file, desired.s3.secret_access_key.expose()).unwrap();
     fs::write(&paths.token_secret_file, desired.token_secret.expose()).unwrap();

@@ -120,7 +120,12 @@ impl Actor<'_> {
         }
         may_die!("before-step");
         match step {
-            Step::Desire { host, plan } => self.desire(host, plan),
+            Step::Desire { host, plan } => {
+                if plan.gateway.is_some() {
+                    self.knows_what_gateways_know(host).await?;
+                }
+                self.desire(host, plan)
+            }
             Step::Connect { through, peers } => self.connect(through, peers).await,
             Step::RevertStaging { through } => {
                 let client = self.client(through)?;

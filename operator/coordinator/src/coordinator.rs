@@ -22,6 +22,7 @@ use crate::looper::{Kept, Loop};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
+use crate::reach::Reach;
 use crate::snapshots::Snapshots;
 use crate::store::{Store, StoreError};
 use crate::tell::Teller;
@@ -137,6 +138,7 @@ impl Coordinator {
             .await
             .map_err(StartError::Store)?;
         let looper = Loop {
+            reach: Reach::start(links.clone()),
             leadership: Leadership::start(links.clone(), candidacy, predecessor, promise_seed),
             kept: Kept::new(&memory),
             store,

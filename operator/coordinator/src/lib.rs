@@ -3,9 +3,11 @@
 //! It decides nothing by itself: `hayloft-engine` does. Here are the clock readings, the calls and the files.
 
 mod act;
+pub mod admission;
 mod ask_agent;
 mod coordinator;
 mod detail;
+pub mod door;
 mod events;
 mod flows;
 mod leadership;
@@ -16,6 +18,8 @@ mod moves;
 mod observe;
 mod outage;
 mod pace;
+mod reach;
+pub mod recovery;
 mod rotation;
 mod secrets;
 mod snapshots;

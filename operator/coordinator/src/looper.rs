@@ -28,6 +28,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::observe::{self, Observation};
 use crate::pace::{Pace, Round};
+use crate::reach::Reach;
 use crate::snapshots::Snapshots;
 use crate::store::StoreLock;
 use crate::tell::{Outcome, Teller};
@@ -51,6 +52,7 @@ pub(crate) struct Loop {
     pub(crate) term: Term,
     pub(crate) leadership: Leadership,
     pub(crate) snapshots: Snapshots,
+    pub(crate) reach: Reach,
     pub(crate) rng: StdRng,
     pub(crate) pace: Pace,
     pub(crate) teller: Teller,
@@ -117,7 +119,8 @@ impl Loop {
         let leads = self.stand();
         let minute = now.to_zoned(self.time_zone.clone()).time();
         let minute = u16::from(minute.hour().unsigned_abs()) * 60 + u16::from(minute.minute().unsigned_abs());
-        let snapshot = observe::snapshot(&mut self.memory, observation.as_ref(), leads, now, minute);
+        let mut snapshot = observe::snapshot(&mut self.memory, observation.as_ref(), leads, now, minute);
+        snapshot.unreached = self.reach.found();
         if self.leadership.leads() {
             self.drop_leftovers(links, now).await;
         }

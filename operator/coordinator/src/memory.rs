@@ -77,6 +77,8 @@ pub(crate) struct Memory {
     pub(crate) last_outage: Option<Measured>,
     /// Hosts that were evicted and know secrets that are in use.
     pub(crate) known: BTreeSet<HostName>,
+    /// Hosts that know what gateways know.
+    pub(crate) gateways: BTreeSet<HostName>,
     pub(crate) token: Option<OwnToken>,
     /// Processes of Garage, and when each was first seen.
     pub(crate) daemons: BTreeMap<HostName, (u32, Timestamp)>,
@@ -107,6 +109,7 @@ impl Memory {
         };
         let may_lack: BTreeMap<HostName, bool> = store.records(Kind::MayLack).await?;
         let known: BTreeMap<HostName, bool> = store.records(Kind::Known).await?;
+        let gateways: BTreeMap<HostName, bool> = store.records(Kind::Gateway).await?;
         Ok(Self {
             started,
             heard: BTreeMap::new(),
@@ -135,6 +138,7 @@ impl Memory {
             outage: None,
             last_outage: store.json_fact::<Option<Measured>>("outage").await?.flatten(),
             known: known.into_keys().collect(),
+            gateways: gateways.into_keys().collect(),
             token: store.json_fact::<Option<OwnToken>>("own-token").await?.flatten(),
             daemons: BTreeMap::new(),
             skews: BTreeMap::new(),
@@ -226,6 +230,15 @@ impl Memory {
         self.remembered
             .get(host)
             .is_some_and(|host| host.had_role && host.left.is_none())
+    }
+
+    /// Whether hosts with roles have different layouts of this version on disk.
+    pub(crate) fn is_split(&self, version: u64) -> bool {
+        let with_role = self.heard.iter();
+        let with_role = with_role.filter(|(host, heard)| heard.agent && self.has_role(host));
+        let held = with_role.filter_map(|(_, heard)| heard.report.layout);
+        let held = held.filter(|layout| layout.version == version);
+        held.map(|layout| layout.digest).collect::<BTreeSet<_>>().len() > 1
     }
 
     /// Hosts that hold roles, of whose agents a majority must follow.

@@ -28,6 +28,9 @@ const CERTAIN: SignedDuration = SignedDuration::from_secs(2);
 pub(crate) struct Followed {
     pub(crate) version: u64,
     pub(crate) roles: BTreeMap<NodeId, NodeRole>,
+    /// Members were seen to have different layouts of this version.
+    #[serde(default)]
+    pub(crate) split: bool,
 }
 
 /// All moves that are not over, and what is known for them.
@@ -81,6 +84,8 @@ pub(crate) enum News {
 /// What a round saw.
 pub(crate) struct Seen<'a> {
     pub(crate) layout: &'a LayoutFacts,
+    /// Whether members have different layouts of this version.
+    pub(crate) split: bool,
     pub(crate) hosts: &'a BTreeMap<NodeId, HostName>,
     pub(crate) started: &'a BTreeMap<NodeId, Timestamp>,
     /// Nodes that are gone for good: dead and removed, evicted, or other nodes now.
@@ -148,17 +153,22 @@ impl Moves {
 
     fn discover(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
         let Seen { layout, now, .. } = seen;
-        let before = match &self.followed {
-            Some(followed) if followed.version >= layout.version => return,
+        let before = match &mut self.followed {
+            Some(followed) if followed.version >= layout.version => {
+                followed.split |= seen.split && followed.version == layout.version;
+                return;
+            }
             Some(followed) => followed.clone(),
             // Without memory nobody is known to have left.
             None if layout.version > 1 => Followed {
                 version: layout.version - 1,
                 roles: layout.roles.clone(),
+                split: false,
             },
             None => Followed {
                 version: 0,
                 roles: BTreeMap::new(),
+                split: false,
             },
         };
         if layout.version > 0 {
@@ -169,6 +179,7 @@ impl Moves {
         self.followed = Some(Followed {
             version: layout.version,
             roles: layout.roles.clone(),
+            split: seen.split,
         });
     }
 
@@ -350,11 +361,13 @@ impl Moves {
     fn place(&mut self, seen: &Seen<'_>, news: &mut Vec<News>) {
         let started = |id: NodeId| seen.started.get(&id).copied();
         let holds = |id: NodeId| seen.layout.roles.contains_key(&id);
-        let mut placed = None;
+        // The comparison that the newest placed move rests on; a version that moved nothing rests on none.
+        let mut proof = None;
         for record in self.records.values_mut().rev() {
             let key = record.facts.key();
-            // A comparison covers all earlier moves that are not placed: where the current one wants a block, it is.
-            let covered = placed.is_some() && record.facts.tables_done(holds);
+            // A comparison covers all earlier moves that it took in: where the current one wants a block, it is.
+            let covered =
+                proof.is_some() && record.facts.compared == proof && record.facts.tables_done(holds);
             if record.facts.placed.is_none() && (covered || record.facts.is_placed(started)) {
                 record.facts.placed = Some(seen.now);
                 if let Some(bytes) = record.facts.bytes {
@@ -362,8 +375,8 @@ impl Moves {
                 }
                 news.push(News::Placed(key));
             }
-            if record.facts.placed.is_some() && key.version == seen.layout.version {
-                placed = Some(key);
+            if record.facts.placed.is_some() && proof.is_none() {
+                proof = record.facts.compared.filter(|compared| compared.missing == 0);
             }
         }
     }

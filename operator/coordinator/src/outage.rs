@@ -190,6 +190,13 @@ mod tests {
         (tally, ends)
     }
 
+    /// What ended it; all before went on.
+    fn ended_by(ends: &[Looked]) -> Looked {
+        let (last, before) = ends.split_last().unwrap();
+        assert!(before.iter().all(|looked| *looked == Looked::On), "{before:?}");
+        *last
+    }
+
     #[test]
     fn the_time_in_which_nobody_reaches_a_quorum_counts_and_no_other() {
         let (tally, ends) = looks(
@@ -204,9 +211,7 @@ mod tests {
             ],
         );
         assert_eq!(tally.down, Duration::from_millis(100));
-        let (last, before) = ends.split_last().unwrap();
-        assert_eq!(*last, Looked::Back);
-        assert!(before.iter().all(|looked| *looked == Looked::On), "{before:?}");
+        assert_eq!(ended_by(&ends), Looked::Back);
     }
 
     #[test]
@@ -235,9 +240,7 @@ mod tests {
                 (5_050, &[true, true]),
             ],
         );
-        let (last, before) = ends.split_last().unwrap();
-        assert_eq!(*last, Looked::Calm);
-        assert!(before.iter().all(|looked| *looked == Looked::On), "{before:?}");
+        assert_eq!(ended_by(&ends), Looked::Calm);
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,6 +26,9 @@ pub(crate) struct Rotation {
     pub(crate) old_key: String,
     /// When a member was first seen to be connected to the others again.
     pub(crate) back: Option<Timestamp>,
+    /// Whether the secret that signs clients' tokens is another one, if one of them knew it.
+    #[serde(default)]
+    pub(crate) tokens_renewed: bool,
     /// Whether the new access key is in use.
     pub(crate) key_made: bool,
 }

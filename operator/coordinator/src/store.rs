@@ -1,6 +1,8 @@
 //! What the coordinator must not forget: one SQLite file of mode 0600.
 
+mod copy;
 mod documents;
+mod joining;
 mod lock;
 mod records;
 mod registry;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
+pub(crate) use joining::{KeptAuthority, Spent};
 pub(crate) use lock::StoreLock;
 pub(crate) use records::{KeptEvent, Kind};
 pub(crate) use registry::Remembered;

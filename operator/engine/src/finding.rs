@@ -77,5 +77,6 @@ pub fn findings(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Fi
         access::access_sound(facts),
         access::keys_known(facts),
         access::document_current(facts),
+        hosts::reached(facts),
     ]
 }

@@ -114,6 +114,16 @@ impl<'a> Member<'a> {
         })
     }
 
+    /// Whether its gateway knows of others, so that it lets them order changes. One that can be linked is never told to be alone,
+    /// also where it is not remembered what it was told.
+    pub fn is_linked(&self) -> bool {
+        let told = self.facts.and_then(|facts| facts.told.as_ref());
+        match told.and_then(|told| told.gateway.as_ref()) {
+            Some(gateway) => gateway.fleet.is_some(),
+            None => self.report().is_some_and(|report| report.link_addr.is_some()),
+        }
+    }
+
     /// How other members reach its Garage.
     pub fn peer(&self) -> Option<Peer> {
         Some(Peer {

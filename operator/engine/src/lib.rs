@@ -23,12 +23,13 @@ pub use facts::{
     Absence, Access, AdminTokenFacts, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Departure,
     HostFacts, LayoutFacts, Leadership, Look, MoveFacts, MoveKey, MoveKeyError, NodeFacts, NodeRole,
     OlderMetadataFacts, PartitionFacts, Presence, Renewal, RepairFacts, ReportFacts, ResyncFacts, RoleChange,
-    SecretsFacts, Snapshot, SnapshotKept, Staged, Trackers, Unanswered, Upkeep, VersionFacts, VersionStatus,
+    SecretsFacts, Snapshot, SnapshotKept, Staged, Trackers, Unanswered, Unreached, Upkeep, VersionFacts,
+    VersionStatus,
 };
 pub use finding::{Finding, findings};
 pub use forecast::{Forecast, NodeForecast, judge_forecast};
 pub use input::{Input, Invalid, Member, validate};
-pub use plan::{Plan, Planned, SCRUB_EVERY, SNAPSHOT_EVERY, plan};
+pub use plan::{Plan, Planned, SCRUB_EVERY, SKEW, SNAPSHOT_EVERY, older, plan};
 pub use preview::preview;
 pub use progress::progress;
 pub use resync::{Pace, resync_setting};

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use crate::{Input, Leadership, Reason, Snapshot, Step, Waiting, WaitsFor};
 
-pub(crate) use join::{SKEW, older};
+pub use join::{SKEW, older};
 pub(crate) use moves::RECEIVING_DELAY;
 pub(crate) use retire::GIVING_DELAY;
 pub use upkeep::{SCRUB_EVERY, SNAPSHOT_EVERY};

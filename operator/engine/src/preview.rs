@@ -77,7 +77,15 @@ pub fn preview(
     let mut preview = Preview {
         version,
         what: crate::words::change(snapshot, change),
-        zones: zones(document, &roles_before, &roles_after, forecast, before, &held),
+        zones: zones(
+            document,
+            &roles_before,
+            &roles_after,
+            forecast,
+            before,
+            &held,
+            &filling(snapshot),
+        ),
         hosts,
         partitions: Some(moved),
         bytes: to_move,
@@ -157,8 +165,17 @@ fn host(
     }
 }
 
-/// What would be in trouble if a zone vanished while data moves: blocks are certain to lie only where they lay before;
-/// a write needs its quorum before and after.
+/// Nodes whose new data disk is not full yet: no block is certain to lie there.
+fn filling(snapshot: &Snapshot) -> BTreeSet<NodeId> {
+    let unplaced = snapshot.moves.iter().filter(|facts| facts.placed.is_none());
+    unplaced
+        .filter(|facts| !facts.older_metadata)
+        .filter_map(|facts| facts.refilled)
+        .collect()
+}
+
+/// What would be in trouble if a zone vanished while data moves: blocks are certain to lie only where they lay before,
+/// and not on disks that are `filling`; a write needs its quorum before and after.
 fn zones(
     document: &Document,
     roles_before: &BTreeMap<NodeId, NodeRole>,
@@ -166,6 +183,7 @@ fn zones(
     forecast: &Forecast,
     before: Option<&LayoutMap>,
     held: &impl Fn(&NodeId) -> u64,
+    filling: &BTreeSet<NodeId>,
 ) -> Vec<ZonePreview> {
     let copies = u64::from(document.spec.garage.replication_factor);
     let quorums = quorums(usize::from(document.spec.garage.replication_factor));
@@ -196,15 +214,24 @@ fn zones(
             let old: [Bounds; 3] = match before {
                 Some(map) => {
                     let loss = loss_without(&[map], map, |id| in_zone(roles_before, id));
-                    [loss.unwritable, loss.unreadable, loss.lost].map(|n| Bounds::exactly(u64::from(n)))
+                    let gone = |id: &NodeId| in_zone(roles_before, id) || filling.contains(id);
+                    let lost = loss_without(&[map], map, gone).lost;
+                    [loss.unwritable, loss.unreadable, lost].map(|n| Bounds::exactly(u64::from(n)))
                 }
                 None => {
-                    let now: Vec<u64> = roles_before
-                        .keys()
-                        .filter(|id| in_zone(roles_before, id))
-                        .map(held)
-                        .collect();
-                    [unwritable_from, unreadable_from, copies].map(|n| holding(&now, copies, redundancy, n))
+                    let held_by = |gone: &dyn Fn(&NodeId) -> bool| -> Vec<u64> {
+                        roles_before.keys().filter(|id| gone(id)).map(held).collect()
+                    };
+                    let now = held_by(&|id| in_zone(roles_before, id));
+                    let without = held_by(&|id| in_zone(roles_before, id) || filling.contains(id));
+                    // Those that fill elsewhere may be the only copies in other zones.
+                    let elsewhere = filling.iter().filter(|id| !in_zone(roles_before, id)).count();
+                    let apart = redundancy.saturating_sub(u64::try_from(elsewhere).unwrap_or(redundancy));
+                    [
+                        holding(&now, copies, redundancy, unwritable_from),
+                        holding(&now, copies, redundancy, unreadable_from),
+                        holding(&without, copies, apart, copies),
+                    ]
                 }
             };
             let [unwritable, unreadable, lost] = old;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hayloft_api::agent::Peer;
+use hayloft_api::agent::{FleetDesired, Peer};
 use hayloft_api::document::CacheSpec;
 use hayloft_api::{Bytes, HostName, NodeId, Span, Window, ZoneName};
 use jiff::Timestamp;
@@ -63,6 +63,9 @@ pub struct GatewayPlan {
     pub disk: Option<Bytes>,
     /// Declared caches.
     pub caches: Vec<CacheSpec>,
+    /// The other gateways on the bucket; `None`: it is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Box<FleetDesired>>,
 }
 
 /// Something to do.

@@ -82,7 +82,7 @@ impl Place {
     /// When no folder can be made.
     pub fn new() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("hayloft-e2e-").tempdir()?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = hayloft_garage_fixture::free_port()?;
         Ok(Self { root, port })
     }
 

@@ -5,6 +5,7 @@
 
 pub mod attic_wire;
 pub mod closure;
+pub mod community;
 pub mod home;
 pub mod nix_root;
 pub mod process;

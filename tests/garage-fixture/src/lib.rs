@@ -5,6 +5,9 @@
 
 mod admin;
 mod node;
+mod port;
+
+pub use port::free_port;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::{Shim, Spawner};
 use hayloft_agent::launch::{Places, Program};
+use hayloft_agent::reach::Reach;
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
 use hayloft_api::agent::{GARAGE_UNIT, HostDesired, HostReport, UnitState};
 use hayloft_api::{HostName, NodeId};
@@ -77,12 +78,14 @@ impl Host {
                     path: "/bin/sh".into(),
                     args: vec!["-c".into(), script.into(), "gateway".into()],
                 },
+                reach: Reach::Loopback,
             },
             garage_version: "2.5.0".parse().ok().context("no version")?,
             gateway_addr: gateway.then(|| "127.0.0.1:0".to_owned()),
             node_key_seed: rand::random(),
             clock: Clock::new(clock),
             remembers_promises: true,
+            tunnels: None,
         };
         let shim = Shim {
             program: outfit.child.clone(),

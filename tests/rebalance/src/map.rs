@@ -27,8 +27,8 @@ impl LayoutMap {
     /// When there is no such file, or it is not what Garage 2 writes.
     pub fn newest(metadata_dir: &Path) -> Result<Self> {
         let mut all = Self::all(metadata_dir);
-        // Garage writes the file in place: it may be read half written.
-        for _ in 0..20 {
+        // Garage writes the file in place: it may be read half written, for long on a busy disk.
+        for _ in 0..250 {
             if all.is_ok() {
                 break;
             }

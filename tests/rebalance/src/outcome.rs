@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use hayloft_api::HostName;
 use hayloft_api::status::{ConditionType, Status};
+use hayloft_api::{HostName, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Blocks, partition};
@@ -39,7 +39,7 @@ pub struct Row {
     pub partitions_moved: u64,
     /// The fewest that could have.
     pub partitions_least: u64,
-    /// Bytes of blocks that were there before and lie on disks now where they did not lie then.
+    /// Bytes of blocks that were there before and lie on disks now where they neither lay nor were to lie then.
     pub bytes_moved: u64,
     /// Bytes that new holders had to get.
     pub bytes_least: u64,
@@ -189,7 +189,9 @@ impl Change {
             let had = self.disks.get(host);
             for (name, size) in &disk.0 {
                 let new = !had.is_some_and(|had| had.0.contains_key(name));
-                if new && blocks.0.contains_key(name) {
+                // An upload is acknowledged with two copies: the third, to a holder of before, was under way, and is no move.
+                let owed = had.is_some() && self.held(&nodes, host, name);
+                if new && !owed && blocks.0.contains_key(name) {
                     bytes_moved += size;
                 }
             }
@@ -207,6 +209,13 @@ impl Change {
             requests: score.requests(),
             failed: score.failures.len() as u64,
         })
+    }
+
+    /// Whether a host was to hold a block before the change.
+    fn held(&self, nodes: &BTreeMap<NodeId, HostName>, host: &HostName, name: &str) -> bool {
+        let holders = partition(name).and_then(|p| self.before.holders.get(usize::from(p)));
+        let mut holders = holders.into_iter().flatten();
+        holders.any(|id| nodes.get(id) == Some(host))
     }
 }
 

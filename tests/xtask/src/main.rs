@@ -5,6 +5,7 @@
 
 mod bench;
 mod counts;
+mod host_rig;
 mod lint;
 mod nix_root;
 mod places;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::counts::Counts;
 use crate::places::Places;
-use crate::{nix_root, shell, tools};
+use crate::{host_rig, nix_root, shell, tools};
 
 /// The pinned version of cargo-nextest.
 const NEXTEST_VERSION: &str = "0.9.151";
@@ -35,6 +35,8 @@ enum Rung {
     E2e,
     /// The same with a real Nix client in a chroot.
     Nix,
+    /// Hosts with their own systemd, in containers.
+    Hosts,
 }
 
 /// nextest's name for the tests of the crates that start Garage.
@@ -42,7 +44,14 @@ const ON_GARAGE: &str =
     "binary(up) | (kind(test) & package(/^hayloft-(server|coordinator|garage-fixture|garage|agent)$/))";
 
 impl Rung {
-    const ALL: [Self; 5] = [Self::Pure, Self::Garage, Self::Rebalance, Self::E2e, Self::Nix];
+    const ALL: [Self; 6] = [
+        Self::Pure,
+        Self::Garage,
+        Self::Rebalance,
+        Self::E2e,
+        Self::Nix,
+        Self::Hosts,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -51,6 +60,7 @@ impl Rung {
             Self::Rebalance => "rebalance",
             Self::E2e => "e2e",
             Self::Nix => "nix",
+            Self::Hosts => "hosts",
         }
     }
 
@@ -58,12 +68,13 @@ impl Rung {
     fn selection(self) -> [String; 4] {
         let filter = match self {
             Self::Pure => {
-                format!("not package(hayloft-e2e) & not package(hayloft-rebalance) & not ({ON_GARAGE})")
+                format!("not package(/^hayloft-(e2e|hosts|rebalance)$/) & not ({ON_GARAGE})")
             }
             Self::Garage => ON_GARAGE.to_owned(),
             Self::Rebalance => "package(hayloft-rebalance)".to_owned(),
             Self::E2e => "package(hayloft-e2e) & not binary(/^nix_/)".to_owned(),
             Self::Nix => "package(hayloft-e2e) & binary(/^nix_/)".to_owned(),
+            Self::Hosts => "package(hayloft-hosts)".to_owned(),
         };
         // Programs that die where a test says so; what is released is built without that.
         let deadly = "--features=hayloft-coordinator/failpoints,hayloft-server/failpoints";
@@ -72,7 +83,7 @@ impl Rung {
 
     /// Whether it tests the released binary, as people run it.
     fn needs_release(self) -> bool {
-        matches!(self, Self::E2e | Self::Nix)
+        matches!(self, Self::E2e | Self::Nix | Self::Hosts)
     }
 }
 
@@ -81,6 +92,7 @@ pub(crate) struct Needs {
     garage: Result<PathBuf>,
     nextest: Result<PathBuf>,
     nix_root: Result<PathBuf>,
+    hosts: Result<PathBuf>,
 }
 
 impl Needs {
@@ -90,6 +102,11 @@ impl Needs {
             (Rung::Pure, ..) => None,
             (_, Err(error), ..) | (_, _, Err(error), _) => Some(format!("{error:#}")),
             (Rung::Nix, _, _, Err(error)) => Some(format!("no root file system with Nix: {error:#}")),
+            (Rung::Hosts, ..) => self
+                .hosts
+                .as_ref()
+                .err()
+                .map(|error| format!("no hosts with systemd: {error:#}")),
             _ => None,
         }
     }
@@ -102,6 +119,7 @@ impl Needs {
             ("nextest", &self.nextest),
             ("Garage", &self.garage),
             ("Nix", &self.nix_root),
+            ("hosts", &self.hosts),
         ];
         for (name, found) in &needs {
             match found {
@@ -119,6 +137,7 @@ pub(crate) fn prepare(places: &Places) -> Needs {
         nextest: tools::cargo_tool(places, "cargo-nextest", NEXTEST_VERSION),
         garage: tools::garage(places),
         nix_root: nix_root::find_or_make(places),
+        hosts: host_rig::find_or_make(places),
     }
 }
 
@@ -184,6 +203,9 @@ fn nextest(
     if let Ok(root) = &needs.nix_root {
         command.env("HAYLOFT_NIX_ROOT", root);
     }
+    if let Ok(home) = &needs.hosts {
+        command.env("HAYLOFT_HOSTS_HOME", home);
+    }
     if rung.needs_release() {
         command.env("HAYLOFT_BIN", places.target.join("release/hayloft"));
     }
@@ -192,6 +214,10 @@ fn nextest(
         if rung == Rung::Rebalance {
             // Two of them mostly sleep, for ten minutes.
             command.args(["--test-threads", "4"]);
+        }
+        if rung == Rung::Hosts {
+            // All have the same hosts.
+            command.args(["--test-threads", "1"]);
         }
     }
     if let Some(filter) = &args.filter {
@@ -236,6 +262,8 @@ fn run_rung(
                 .args([
                     "--exclude",
                     "hayloft-e2e",
+                    "--exclude",
+                    "hayloft-hosts",
                     "--exclude",
                     "hayloft-rebalance",
                     "--locked",

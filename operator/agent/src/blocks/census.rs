@@ -262,6 +262,7 @@ mod tests {
                 path: "/bin/false".into(),
                 args: vec![],
             },
+            reach: crate::reach::Reach::Loopback,
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::cause::Cause;
+use crate::death::last_words;
 
 /// A file that grows to this size is set aside as `<name>.1`; the one before that is gone.
 const ROTATE_AT: u64 = 10 * 1024 * 1024;
@@ -143,17 +144,7 @@ impl UnitLog {
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_error = |line: &&String| {
-            let lower = line.to_ascii_lowercase();
-            lower.contains("error") || lower.contains("panicked")
-        };
-        inner
-            .tail
-            .iter()
-            .rev()
-            .find(is_error)
-            .or(inner.tail.back())
-            .cloned()
+        last_words(inner.tail.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Reads `source` to its end, line by line, into this log; `see` gets every line too.

@@ -16,6 +16,7 @@ use super::door::Door;
 use super::log::UnitLog;
 use super::spawn::Spawner;
 use crate::cause::Cause;
+use crate::death::How;
 use crate::driver::{Phase, UnitState, UnitStates};
 use crate::files;
 use crate::unit::{Ready, Unit, UnitName};
@@ -183,7 +184,7 @@ impl Supervisor {
                 status = child.wait() => {
                     let _ = timeout(LAST_WORDS, async { while readers.join_next().await.is_some() {} }).await;
                     let cause = log.cause();
-                    let why = why_it_died(status, cause, log.last_words());
+                    let why = why_it_died(status, cause, log.last_words().as_deref());
                     return End::Died { ran: born.elapsed(), why, cause };
                 }
                 address = &mut listening, if !heard => {
@@ -312,35 +313,20 @@ async fn stop(child: &mut Child, grace: Duration) {
     }
 }
 
-/// One line on a death: the known cause if there is one, how the process ended, its last words.
+/// One line on a death.
 fn why_it_died(
     status: std::io::Result<ExitStatus>,
     cause: Option<Cause>,
-    last_words: Option<String>,
+    last_words: Option<&str>,
 ) -> String {
     use std::os::unix::process::ExitStatusExt;
     let how = match status {
         Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => format!("killed by signal {signal}"),
-            (None, None) => "it ended".to_owned(),
+            (Some(code), _) => How::Exited(code),
+            (None, Some(signal)) => How::Killed(signal),
+            (None, None) => How::Unknown("it ended".to_owned()),
         },
-        Err(error) => error.to_string(),
+        Err(error) => How::Unknown(error.to_string()),
     };
-    match (cause, last_words) {
-        (Some(cause), _) => format!("{} ({how})", cause.in_words()),
-        (None, Some(words)) if !how.starts_with("killed") => {
-            format!("{how}; it last said: {}", shorten(&words))
-        }
-        _ => how,
-    }
-}
-
-fn shorten(words: &str) -> String {
-    const LONGEST: usize = 300;
-    let words = words.trim();
-    match words.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", words.get(..end).unwrap_or(words)),
-        None => words.to_owned(),
-    }
+    how.in_words(cause, last_words)
 }

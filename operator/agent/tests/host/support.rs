@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::{Shim, Spawner};
 use hayloft_agent::launch::{Places, Program};
+use hayloft_agent::reach::Reach;
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
 use hayloft_api::agent::{GARAGE_UNIT, GarageDesired, HostDesired, HostReport};
 use hayloft_api::{Generation, HostName, Secret};
@@ -48,6 +49,7 @@ pub(crate) fn places(dir: &Path, garage: PathBuf) -> Places {
             path: "/bin/false".into(),
             args: vec![],
         },
+        reach: Reach::Loopback,
     }
 }
 
@@ -105,6 +107,7 @@ impl Host {
             node_key_seed: *blake3::hash(dir.as_os_str().as_encoded_bytes()).as_bytes(),
             clock: Clock::new(now),
             remembers_promises,
+            tunnels: None,
         };
         let agent = Agent::start(config, ChildDriver::new(spawner(), [1; 32]))
             .await

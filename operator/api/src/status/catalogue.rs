@@ -4,7 +4,7 @@ use super::{ConditionType, Reason};
 
 impl ConditionType {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Serving,
         Self::Converged,
         Self::HostsUp,
@@ -29,6 +29,7 @@ impl ConditionType {
         Self::AccessSound,
         Self::KeysKnown,
         Self::DocumentCurrent,
+        Self::Reached,
     ];
 
     /// What holds when it is true.
@@ -58,6 +59,7 @@ impl ConditionType {
             Self::AccessSound => "bucket, key and tokens are as they should be",
             Self::KeysKnown => "no access key but Hayloft's own may use the bucket",
             Self::DocumentCurrent => "the document in force is the newest one",
+            Self::Reached => "every host reaches every other one's ports",
         }
     }
 
@@ -111,6 +113,9 @@ impl ConditionType {
             Self::KeysKnown => {
                 "look at each key that is named with `garage key info ID`, and delete it with `garage key delete ID` unless you made it and need it"
             }
+            Self::Reached => {
+                "open the port that is named in the firewall or router of the host that is not reached, or mend the route to it"
+            }
             Self::DocumentCurrent => "apply the document that shall hold once more, to confirm it",
         }
     }
@@ -118,7 +123,7 @@ impl ConditionType {
 
 impl Reason {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AsDeclared,
         Self::InProgress,
         Self::Waiting,
@@ -160,6 +165,7 @@ impl Reason {
         Self::Drift,
         Self::ForeignKeys,
         Self::OlderDocument,
+        Self::HostUnreached,
     ];
 
     /// The same in words.
@@ -206,6 +212,7 @@ impl Reason {
             Self::Drift => "somebody else changed what Hayloft keeps",
             Self::ForeignKeys => "somebody else made an access key that may use the bucket",
             Self::OlderDocument => "an older document came back",
+            Self::HostUnreached => "a host does not reach another one",
         }
     }
 }
@@ -226,8 +233,8 @@ mod tests {
             Reason::ALL.iter().map(|reason| *reason as usize).collect()
         ));
         // The last ones: whoever adds one after them finds this.
-        assert_eq!(ConditionType::ALL.last(), Some(&ConditionType::DocumentCurrent));
-        assert_eq!(Reason::ALL.last(), Some(&Reason::OlderDocument));
+        assert_eq!(ConditionType::ALL.last(), Some(&ConditionType::Reached));
+        assert_eq!(Reason::ALL.last(), Some(&Reason::HostUnreached));
         let meanings: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.meaning()).collect();
         assert_eq!(meanings.len(), Reason::ALL.len());
     }

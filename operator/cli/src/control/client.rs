@@ -25,7 +25,7 @@ pub(crate) enum ControlError {
     NoDir,
     /// Nothing runs there.
     #[error(
-        "no `hayloft up` runs on {dir}; start it with `hayloft up --dir {dir}`, or name its folder with --dir"
+        "no `hayloft up` runs on {dir}, nor a coordinator; start it with `hayloft up --dir {dir}`, or name its folder with --dir"
     )]
     NotRunning {
         /// The folder.
@@ -53,7 +53,18 @@ pub(crate) enum ControlError {
     Client(#[source] reqwest::Error),
 }
 
-/// A way to one running `hayloft up`.
+/// Where one is looked for that nobody named: this user's own, else the one that is a service of this machine.
+fn usual_dir(context: &Context) -> Result<PathBuf, ControlError> {
+    let own = context.default_dir();
+    let service = PathBuf::from(crate::coordinator::USUAL_DIR);
+    let runs = |dir: &PathBuf| control_socket(&Folder::at(dir.clone())).exists();
+    if own.as_ref().is_none_or(|own| !runs(own)) && runs(&service) {
+        return Ok(service);
+    }
+    own.ok_or(ControlError::NoDir)
+}
+
+/// A way to one running `hayloft up`, or coordinator.
 pub(crate) struct Control {
     client: Client,
     dir: String,
@@ -63,7 +74,7 @@ pub(crate) struct Control {
 impl Control {
     /// Finds the one on `dir`, or on the default folder. Asks nothing yet.
     pub(crate) fn find(context: &Context, dir: Option<PathBuf>) -> Result<Self, ControlError> {
-        let dir = dir.or_else(|| context.default_dir()).ok_or(ControlError::NoDir)?;
+        let dir = dir.map_or_else(|| usual_dir(context), Ok)?;
         let dir = std::path::absolute(&dir).unwrap_or(dir);
         let socket = control_socket(&Folder::at(dir.clone()));
         let exists = socket.exists();
@@ -116,7 +127,21 @@ impl Control {
         self.ask_within(Method::POST, "host", body, within).await
     }
 
-    async fn ask<T: DeserializeOwned>(
+    /// Sends something, and reads what comes back.
+    pub(crate) async fn send_json<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        value: &(impl serde::Serialize + Sync),
+    ) -> Result<T, ControlError> {
+        let body = serde_json::to_string(value).map_err(|source| ControlError::Foreign {
+            dir: self.dir.clone(),
+            source,
+        })?;
+        self.ask_within(Method::POST, what, body, ANSWER_WITHIN).await
+    }
+
+    /// Asks; the answer is JSON.
+    pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         what: &str,
@@ -153,6 +178,7 @@ impl Control {
             .client
             .request(method, format!("http://hayloft/v1/{what}"))
             .timeout(within)
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
             .body(body);
         let answer: Response = request.send().await.map_err(failed)?;
         let good = answer.status().is_success();

@@ -79,6 +79,11 @@ pub(crate) enum HostAction {
         /// The host.
         host: HostName,
     },
+    /// The same by its own wish, which wins over the document.
+    Leave {
+        /// The host.
+        host: HostName,
+    },
     /// It is out at once, without its help.
     Evict {
         /// The host.
@@ -120,6 +125,7 @@ impl fmt::Display for HostAction {
             Self::Drain { host } => write!(f, "drain {host}"),
             Self::TakeBack { host } => write!(f, "take {host} back"),
             Self::Remove { host } => write!(f, "remove {host}"),
+            Self::Leave { host } => write!(f, "let {host} leave"),
             Self::Evict { host } => write!(f, "evict {host}"),
             Self::Readmit { host } => write!(f, "let {host} join again"),
             Self::NewDisk { host } => write!(f, "take the empty data disk of {host} for a new one"),

@@ -22,6 +22,9 @@ use crate::up::metrics::{self, Render};
 /// A longer document is none.
 const LONGEST_DOCUMENT: usize = 4 * 1024 * 1024;
 
+/// What is asked of one who cannot do it.
+const NOT_HERE: &str = "this coordinator does not do that: hosts join by token where `hayloft coordinator` runs, not at a `hayloft up`";
+
 /// What somebody wants to be done.
 pub(crate) enum Wanted {
     /// This document shall be followed; what becomes of it when it is an older one.
@@ -60,7 +63,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves on `socket`; gives the requests that it gets.
+/// Serves on `socket`, with `others` beside what every coordinator answers; gives the requests that it gets.
 ///
 /// # Errors
 /// When the socket cannot be made.
@@ -68,6 +71,7 @@ pub(crate) fn start(
     socket: &Path,
     status: watch::Receiver<Option<Status>>,
     metrics: watch::Receiver<Option<Render>>,
+    others: Router,
 ) -> io::Result<(Server, mpsc::Receiver<Request>)> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -87,7 +91,9 @@ pub(crate) fn start(
             status,
             requests,
             metrics,
-        });
+        })
+        .merge(others)
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, NOT_HERE.to_owned()) });
     let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the control socket is no longer served");
@@ -191,6 +197,6 @@ async fn hand_on(shared: Shared, wanted: Wanted, dry_run: bool) -> Response {
     }
 }
 
-fn refuse(status: StatusCode, error: String) -> Response {
+pub(crate) fn refuse(status: StatusCode, error: String) -> Response {
     (status, Json(Refusal { error })).into_response()
 }

@@ -157,6 +157,10 @@ async fn run_cargo(
             }
         }
     };
+    // It may have ended before all that it said was looked at.
+    while let Ok(line) = lines.try_recv() {
+        progress.see(context, &line);
+    }
     progress.finish();
     if status.success() {
         Ok(())

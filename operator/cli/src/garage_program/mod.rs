@@ -56,14 +56,14 @@ pub(crate) enum GarageError {
 
 /// Finds Garage, or builds it. Takes minutes in the second case, with visible progress.
 pub(crate) async fn provide(context: &Context, spawner: &Spawner) -> Result<GarageProgram, GarageError> {
-    let cache = context
-        .env
-        .xdg("XDG_CACHE_HOME", ".cache")
-        .ok_or(GarageError::NoHome)?;
-    let root = cache.join("hayloft").join(format!("garage-{PINNED}"));
-    match find::find(&context.env, &root, spawner).await? {
+    let cache = context.env.xdg("XDG_CACHE_HOME", ".cache");
+    let root = cache.map(|cache| cache.join("hayloft").join(format!("garage-{PINNED}")));
+    // A service has no home, and needs none where Garage is named.
+    let known = root.clone().unwrap_or_else(|| "/nonexistent".into());
+    match find::find(&context.env, &known, spawner).await? {
         Some(program) => Ok(program),
         None => {
+            let root = root.ok_or(GarageError::NoHome)?;
             install::install(context, &root, spawner).await?;
             find::examine(&root.join("bin/garage"), spawner).await
         }

@@ -19,6 +19,8 @@ use crate::control::client::Control;
 pub(crate) enum Command {
     /// List the hosts, and what each holds
     List(ListArgs),
+    /// Let a host in that asked to join and waits for a person's word
+    Approve(ApproveArgs),
     /// Let a host give its data to the others; it stays declared and holds none
     Drain(DrainArgs),
     /// Let a host give its data to the others, and then forget it
@@ -62,6 +64,17 @@ pub(crate) struct ListArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Compare the key that `hayloft host list` shows with the one that the joining machine shows.\n\nExample:\n  hayloft host approve lyon-1"
+)]
+pub(crate) struct ApproveArgs {
+    /// The host
+    name: HostName,
+    #[command(flatten)]
+    place: Where,
 }
 
 #[derive(Debug, clap::Args)]
@@ -177,8 +190,19 @@ pub(crate) struct AllowMissingDataArgs {
 pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<()> {
     let (action, how, place) = match command {
         Command::List(args) => {
-            let status = Control::find(context, args.place.dir)?.status().await?;
+            let control = Control::find(context, args.place.dir)?;
+            let status = control.status().await?;
             context.say(&list::render(&status, args.output, context.terminal.colour)?);
+            if args.output == OutputFormat::Text {
+                list::tell_waiting(&control, context).await;
+            }
+            return Ok(());
+        }
+        Command::Approve(ApproveArgs { name, place }) => {
+            let control = Control::find(context, place.dir)?;
+            let what = format!("joined/{name}/approve");
+            let () = control.ask(reqwest::Method::POST, &what, String::new()).await?;
+            context.note(&format!("{name} belongs now"));
             return Ok(());
         }
         Command::Drain(DrainArgs {
@@ -243,6 +267,7 @@ fn wanted(action: &HostAction) -> Answer<'_> {
         | HostAction::TakeBack { .. }
         | HostAction::Readmit { .. }
         | HostAction::Remove { .. }
+        | HostAction::Leave { .. }
         | HostAction::RestoreMetadata { .. }
         | HostAction::NewDisk { .. } => Answer::Yes,
     }

@@ -43,7 +43,7 @@ impl Goal {
             HostAction::NewDisk { host } | HostAction::RestoreMetadata { host, .. } => {
                 Self::Mended(host.clone())
             }
-            HostAction::Remove { host } => Self::Gone(host.clone()),
+            HostAction::Remove { host } | HostAction::Leave { host } => Self::Gone(host.clone()),
             HostAction::Evict { .. } => Self::Converged,
             HostAction::AllowMissingData { .. } => Self::Settled,
         }

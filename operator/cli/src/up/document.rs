@@ -8,7 +8,7 @@ use hayloft_api::{Bytes, Document, DocumentError, HostName, NameError};
 use jiff::Timestamp;
 
 use super::folder::Folder;
-use super::source::Source;
+use crate::deciding::source::Source;
 use crate::{document_file, outcome};
 
 /// Why there is no document to follow.

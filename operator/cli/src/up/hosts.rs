@@ -11,6 +11,7 @@ use futures::future::join_all;
 use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::Spawner;
 use hayloft_agent::launch::{Places, Program};
+use hayloft_agent::reach::Reach;
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock, StartError};
 use hayloft_api::agent::{HostReport, UnitState};
 use hayloft_api::status::Status;
@@ -117,12 +118,7 @@ impl Hosts {
         self.folder.host(host)
     }
 
-    /// Where the hosts take questions, each in turn.
-    pub(crate) fn questions(&self) -> impl Iterator<Item = &mpsc::Sender<hayloft_agent::Asked>> {
-        self.agents.values().map(|agent| &agent.questions)
-    }
-
-    /// The same, with their names.
+    /// Where the hosts take questions, with their names.
     pub(crate) fn questions_by_name(
         &self,
     ) -> impl Iterator<Item = (&HostName, &mpsc::Sender<hayloft_agent::Asked>)> {
@@ -286,6 +282,7 @@ impl Hosts {
                     path: self.program.clone(),
                     args: vec![OsString::from("gateway")],
                 },
+                reach: Reach::Loopback,
             },
             host,
             garage_version: self.garage.version.clone(),
@@ -294,6 +291,7 @@ impl Hosts {
             clock: self.clock.clone(),
             // The coordinator is in this process: it died when the agents did.
             remembers_promises: false,
+            tunnels: None,
         })
     }
 

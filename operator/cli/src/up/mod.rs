@@ -1,23 +1,19 @@
 //! `hayloft up`: a whole cache on this machine, in the foreground.
 
-mod about_hosts;
 mod answer;
 mod document;
-mod edit;
 mod folder;
-mod given_up;
 mod hosts;
 mod instructions;
 mod log;
 pub(crate) mod metrics;
 mod news;
 mod progress;
-mod ready;
+pub(crate) mod ready;
 mod restore;
 mod retire;
 mod run;
 mod sockets;
-mod source;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -32,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::control::server as control;
+use crate::deciding::Deciding;
 use crate::garage_program;
 use crate::signals;
 use document::Asked;
@@ -39,7 +36,8 @@ use hosts::{Hosts, Outfit};
 use run::Running;
 use sockets::Sockets;
 
-pub(crate) use folder::Folder;
+pub(crate) use document::{copy as document_copy, needs_a_gateway};
+pub(crate) use folder::{Folder, take as take_folder};
 pub(crate) use sockets::control_socket;
 
 #[derive(Debug, clap::Args)]
@@ -149,8 +147,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         .context("no folder for sockets")?;
     let (status, shown) = watch::channel(None);
     let (render, rendered) = watch::channel(None);
-    let (server, requests) =
-        control::start(&control_socket, shown, rendered).context("the control socket cannot be made")?;
+    let (server, requests) = control::start(&control_socket, shown, rendered, axum::Router::new())
+        .context("the control socket cannot be made")?;
 
     let outfit = Outfit {
         folder: folder.clone(),
@@ -187,13 +185,17 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
     }
 
     let running = Running {
-        folder,
         is_default_dir,
         ready_file,
+        deciding: Deciding {
+            folder,
+            coordinator,
+            store,
+            document,
+            links: hosts.links(),
+            joined: None,
+        },
         hosts,
-        coordinator,
-        store,
-        document,
         status,
         requests,
         server,

@@ -123,6 +123,7 @@ pub(crate) mod tests {
             s3_addr: "127.0.0.1:2".into(),
             admin: AdminAddress::Url("http://127.0.0.1:3".into()),
             gateway_addr: None,
+            link_addr: None,
             units: vec![UnitReport {
                 name: "garage".into(),
                 state,

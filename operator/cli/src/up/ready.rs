@@ -232,25 +232,36 @@ fn garage_pid(report: &HostReport) -> Option<u32> {
 
 /// Writes the file that `--ready-file` names and the one that `hayloft push` looks for.
 pub(crate) fn tell(ready: &Ready, folder: &Folder, ready_file: Option<&Path>) -> Result<(), TellError> {
-    let client = ClientFile {
-        gateway: ready.gateway.clone(),
-        cache: ready.cache.as_ref().map(ToString::to_string),
-        token: ready.token.clone(),
-    };
-    let write = |path: &Path, mut text: Vec<u8>| {
-        text.push(b'\n');
-        hayloft_agent::files::replace(path, &text, 0o600)
-            .map(drop)
-            .map_err(TellError::Write)
-    };
-    write(
-        &folder.client(),
-        serde_json::to_vec_pretty(&client).map_err(TellError::Render)?,
-    )?;
+    tell_client(folder, &ready.gateway, ready.cache.as_ref(), &ready.token)?;
     match ready_file {
         Some(path) => write(path, serde_json::to_vec_pretty(ready).map_err(TellError::Render)?),
         None => Ok(()),
     }
+}
+
+/// Writes the file that `hayloft push` looks for.
+pub(crate) fn tell_client(
+    folder: &Folder,
+    gateway: &str,
+    cache: Option<&CacheName>,
+    token: &str,
+) -> Result<(), TellError> {
+    let client = ClientFile {
+        gateway: gateway.to_owned(),
+        cache: cache.map(ToString::to_string),
+        token: token.to_owned(),
+    };
+    write(
+        &folder.client(),
+        serde_json::to_vec_pretty(&client).map_err(TellError::Render)?,
+    )
+}
+
+fn write(path: &Path, mut text: Vec<u8>) -> Result<(), TellError> {
+    text.push(b'\n');
+    hayloft_agent::files::replace(path, &text, 0o600)
+        .map(drop)
+        .map_err(TellError::Write)
 }
 
 #[cfg(test)]

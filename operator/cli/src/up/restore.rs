@@ -98,9 +98,9 @@ impl Running {
             tokio::task::spawn_blocking(move || restore_metadata(&places, &info, &files, now, whatever_age));
         let restored = restoring.await;
         // Whatever came of it, the host goes on with what it has.
-        let document = self.document.borrow().clone();
+        let document = self.deciding.document.borrow().clone();
         if matches!(restored, Ok(Ok(_))) {
-            self.coordinator.restored(host).await?;
+            self.deciding.coordinator.restored(host).await?;
         }
         self.hosts.start(&document).await?;
         let Restored { set_aside } = restored

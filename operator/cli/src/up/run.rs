@@ -4,19 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hayloft_api::Document;
+use hayloft_api::Secret;
 use hayloft_api::status::Status;
-use hayloft_coordinator::{Coordinator, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::folder::{Folder, LockedFolder};
+use super::folder::LockedFolder;
 use super::hosts::{Hosts, Reports};
 use super::progress::{self, Progress};
 use super::ready::{self, Ready};
 use super::{instructions, metrics, news};
 use crate::context::Context;
 use crate::control::server::{Request, Server};
+use crate::deciding::Deciding;
 use crate::signals::Interrupts;
 use crate::words;
 
@@ -33,13 +33,10 @@ const STOPPED_WITHIN: Duration = Duration::from_millis(9500);
 
 /// A started cache.
 pub(super) struct Running {
-    pub(super) folder: Folder,
     pub(super) is_default_dir: bool,
     pub(super) ready_file: Option<PathBuf>,
     pub(super) hosts: Hosts,
-    pub(super) coordinator: Coordinator,
-    pub(super) store: Store,
-    pub(super) document: watch::Sender<Document>,
+    pub(super) deciding: Deciding,
     pub(super) status: watch::Sender<Option<Status>>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) server: Server,
@@ -59,6 +56,8 @@ struct View {
     last_problem: Option<String>,
     /// Where clients were served when they last could be.
     served_at: Option<String>,
+    /// The secret that signs clients' tokens.
+    tokens_by: Option<Secret>,
     /// What was seen of conditions since it was ready, and when that was.
     known: news::Known,
     ready_at: Option<Instant>,
@@ -81,7 +80,7 @@ impl Running {
         interrupts: &mut Interrupts,
     ) -> anyhow::Result<ExitCode> {
         let mut reports = self.hosts.reports();
-        let mut status = self.coordinator.status();
+        let mut status = self.deciding.coordinator.status();
         let mut ask = tokio::time::interval(ASK_EVERY);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY_EVERY);
@@ -95,6 +94,7 @@ impl Running {
             http: reqwest::Client::builder().no_proxy().build()?,
             last_problem: None,
             served_at: None,
+            tokens_by: None,
             known: news::Known::default(),
             ready_at: None,
         };
@@ -131,7 +131,8 @@ impl Running {
             if let Some(showing) = &mut progress {
                 if let Some(ready) = &view.ready {
                     let took = words::duration(view.began.elapsed());
-                    let text = instructions::render(ready, self.folder.path(), self.is_default_dir, &took);
+                    let text =
+                        instructions::render(ready, self.deciding.folder.path(), self.is_default_dir, &took);
                     if let Some(progress) = progress.take() {
                         progress.finish();
                     }
@@ -158,7 +159,7 @@ impl Running {
         NotReady {
             within: words::duration(READY_WITHIN),
             stuck,
-            logs: self.folder.hosts().display().to_string(),
+            logs: self.deciding.folder.hosts().display().to_string(),
         }
     }
 
@@ -178,9 +179,13 @@ impl Running {
         let Some((url, told)) = ready::running_gateway(&self.hosts, &view.reports) else {
             return;
         };
-        let document = self.document.borrow().clone();
+        let document = self.deciding.document.borrow().clone();
         let found = async {
-            let token = ready::token(&self.folder, told.token_secret.expose(), (context.clock)())?;
+            let token = ready::token(
+                &self.deciding.folder,
+                told.token_secret.expose(),
+                (context.clock)(),
+            )?;
             let found = ready::probe(&view.http, &url, &told, &document, &token).await?;
             Ok::<_, ready::ProbeError>((found, token))
         };
@@ -195,6 +200,7 @@ impl Running {
                     context.note(&format!("Nix clients are served at {} now", ready.gateway));
                 }
                 view.served_at = Some(ready.gateway.clone());
+                view.tokens_by = Some(told.token_secret.clone());
                 view.ready = Some(ready);
                 view.last_problem = None;
                 self.tell(view, context);
@@ -205,7 +211,7 @@ impl Running {
 
     /// Starts agents that could not start before, and ends those of hosts that have nothing left. Gives what is news.
     pub(super) async fn tidy(&mut self) -> Vec<String> {
-        let document = self.document.borrow().clone();
+        let document = self.deciding.document.borrow().clone();
         let status = self.status.borrow().clone();
         let mut news = match status {
             Some(status) => self.hosts.retire(&document, &status).await,
@@ -226,11 +232,11 @@ impl Running {
 
     /// Brings the files for programs up to date when processes are others now.
     fn renew(&self, view: &mut View, context: &Context) {
-        if let (Some(ready), Some((url, _))) =
+        if let (Some(ready), Some((url, told))) =
             (&view.ready, ready::running_gateway(&self.hosts, &view.reports))
-            && ready.gateway != url
+            && (ready.gateway != url || view.tokens_by.as_ref() != Some(&told.token_secret))
         {
-            // Another host serves now: ask it first.
+            // Another host serves now, or tokens are signed anew: ask it first.
             view.ready = None;
         }
         let Some(ready) = &mut view.ready else { return };
@@ -243,7 +249,7 @@ impl Running {
 
     fn tell(&self, view: &View, context: &Context) {
         if let Some(ready) = &view.ready
-            && let Err(error) = ready::tell(ready, &self.folder, self.ready_file.as_deref())
+            && let Err(error) = ready::tell(ready, &self.deciding.folder, self.ready_file.as_deref())
         {
             context.note(&format!("{:#}", anyhow::Error::from(error)));
         }
@@ -253,8 +259,13 @@ impl Running {
     async fn stop(self, context: &Context, interrupts: &mut Interrupts) {
         let Self {
             hosts,
-            coordinator,
-            store,
+            deciding:
+                Deciding {
+                    folder,
+                    coordinator,
+                    store,
+                    ..
+                },
             server,
             _locked,
             ..
@@ -272,7 +283,7 @@ impl Running {
         };
         tokio::select! {
             () = stopping => context.note(&format!("Stopped in {}; all data stays in {}",
-                words::duration(began.elapsed()), self.folder.path().display())),
+                words::duration(began.elapsed()), folder.path().display())),
             () = tokio::time::sleep(STOPPED_WITHIN) => context.note("What has not stopped by now is killed"),
             () = interrupts.next() => context.note("Killed at once"),
         }

@@ -73,6 +73,7 @@ fn desired(
             memory,
             disk,
             caches,
+            fleet,
         } = gateway;
         GatewayDesired {
             listen: listen.clone(),
@@ -89,6 +90,7 @@ fn desired(
             memory: *memory,
             disk: *disk,
             caches: caches.clone(),
+            fleet: fleet.as_deref().cloned(),
         }
     });
     HostDesired {

@@ -31,15 +31,15 @@ impl Actor<'_> {
             told: None,
             old_key: self.store.secrets().access_key_id,
             back: None,
+            tokens_renewed: false,
             key_made: false,
         }))
         .await?;
         may_die!("after-stage-secrets");
         self.tell_garages(known_to);
-        let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
         let text = format!(
             "no longer a member: {}; a new RPC secret is told to all others, to be used once all have written it down",
-            names.join(", ")
+            listed(known_to)
         );
         self.tell(EventKind::Secrets, text);
         Ok(())
@@ -92,10 +92,9 @@ impl Actor<'_> {
         }))
         .await?;
         self.tell_garages(&known_to);
-        let names: Vec<&str> = known_to.iter().map(HostName::as_str).collect();
         let text = format!(
             "the RPC secret is another one now, without {}; all Garages restart together",
-            names.join(", ")
+            listed(&known_to)
         );
         self.tell(EventKind::Secrets, text);
         Ok(())
@@ -213,6 +212,9 @@ impl Actor<'_> {
         else {
             return Ok(());
         };
+        if !rotation.tokens_renewed {
+            return self.renew_token_secret(rotation).await;
+        }
         let client = self.static_client(&through)?;
         if self.store.secrets().access_key_id == rotation.old_key {
             self.other_key(&client, &through).await?;
@@ -220,6 +222,46 @@ impl Actor<'_> {
         may_die!("after-new-key");
         self.put_rotation(Some(Rotation {
             key_made: true,
+            ..rotation
+        }))
+        .await
+    }
+
+    /// Notes, before it is told, that a host knows what gateways know, also when it is none any more.
+    pub(super) async fn knows_what_gateways_know(&mut self, host: &HostName) -> Result<(), ActError> {
+        if self.memory.gateways.contains(host) {
+            return Ok(());
+        }
+        self.store
+            .put_record(Kind::Gateway, host, &true)
+            .await
+            .map_err(ActError::Store)?;
+        self.memory.gateways.insert(host.clone());
+        Ok(())
+    }
+
+    /// Whoever was a gateway can make tokens for clients, until the secret that signs them is another one. Gateways are told of it
+    /// with the new access key.
+    async fn renew_token_secret(&mut self, rotation: Rotation) -> Result<(), ActError> {
+        let mut gateways = rotation.known_to.clone();
+        gateways.retain(|host| self.memory.gateways.contains(host));
+        if !gateways.is_empty() {
+            let secrets = ClusterSecrets {
+                token_secret: ClusterSecrets::make(self.random()).token_secret,
+                ..self.store.secrets()
+            };
+            self.store.put_secrets(secrets).await.map_err(ActError::Store)?;
+            may_die!("after-new-token-secret");
+            self.tell_anew(|plan| plan.gateway.is_some());
+            let text = format!(
+                "{} served clients and could make tokens for them: all tokens are void now, and clients need new ones; it may also \
+                 know the signing keys of caches, which only their owners can replace",
+                listed(&gateways)
+            );
+            self.tell(EventKind::Secrets, text);
+        }
+        self.put_rotation(Some(Rotation {
+            tokens_renewed: true,
             ..rotation
         }))
         .await
@@ -269,9 +311,16 @@ impl Actor<'_> {
                 .await
                 .map_err(ActError::Store)?;
             self.memory.known.remove(host);
+            self.store
+                .drop_record(Kind::Gateway, host)
+                .await
+                .map_err(ActError::Store)?;
+            self.memory.gateways.remove(host);
         }
-        let names: Vec<&str> = rotation.known_to.iter().map(HostName::as_str).collect();
-        let mut text = format!("nothing that {} knew is in use any more", names.join(", "));
+        let mut text = format!(
+            "nothing that {} knew is in use any more",
+            listed(&rotation.known_to)
+        );
         if unknown > 0 {
             text.push_str(&format!(
                 "; {unknown} admin tokens that Hayloft did not make were deleted"
@@ -280,4 +329,9 @@ impl Actor<'_> {
         self.tell(EventKind::Secrets, text);
         self.put_rotation(None).await
     }
+}
+
+fn listed(hosts: &BTreeSet<HostName>) -> String {
+    let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+    names.join(", ")
 }

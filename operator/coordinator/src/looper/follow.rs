@@ -66,6 +66,7 @@ impl Loop {
         let bucket = observation.bucket.as_ref().map(|bucket| Bytes(bucket.bytes));
         let news = self.memory.moves.follow(&Seen {
             layout: &cluster.layout,
+            split: self.memory.is_split(cluster.layout.version),
             hosts: &hosts,
             started: &started,
             gone: &gone,

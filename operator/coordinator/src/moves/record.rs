@@ -26,6 +26,9 @@ pub(crate) struct MoveRecord {
     pub(crate) lost: BTreeMap<NodeId, Vec<u8>>,
     /// The map of the version before is on no disk any more.
     pub(crate) given_up: bool,
+    /// Members had different layouts of the version before: what one of them says moves is not all that may have to.
+    #[serde(default)]
+    pub(crate) heals: bool,
     /// The workers of repairs that run, by node: their numbers in the node's Garage.
     pub(crate) workers: BTreeMap<NodeId, u64>,
     /// A comparison that was begun.
@@ -70,6 +73,7 @@ impl MoveRecord {
             gained: BTreeMap::new(),
             lost: BTreeMap::new(),
             given_up: false,
+            heals: before.split,
             workers: BTreeMap::new(),
             comparing: None,
         }
@@ -80,6 +84,7 @@ impl MoveRecord {
         let same = Followed {
             version: layout.version,
             roles: layout.roles.clone(),
+            split: false,
         };
         let mut record = Self::new(layout, same, seen, None);
         record.facts.refilled = Some(node);
@@ -106,7 +111,8 @@ impl MoveRecord {
             self.fill_disk(id, maps);
             return;
         }
-        let (Some(before), Some(after)) = (maps.get(&self.from), maps.get(&self.facts.version)) else {
+        let known = maps.get(&self.from).filter(|_| !self.heals);
+        let (Some(before), Some(after)) = (known, maps.get(&self.facts.version)) else {
             // A member's file holds a few versions back; what it does not have now, it will not have later.
             self.given_up = maps.contains_key(&self.facts.version);
             if self.given_up {
@@ -142,17 +148,24 @@ impl MoveRecord {
         self.gained = BTreeMap::from([(id, partitions)]);
     }
 
-    /// Without the map before, everybody may have gained everything: all is compared.
+    /// Without the map before, everybody may have gained everything: all is compared. After a split, whoever stores anything
+    /// may have been a holder.
     fn suppose(&mut self, maps: &BTreeMap<u64, LayoutMap>) {
         let Some(after) = maps.get(&self.facts.version) else {
             return;
         };
         for partition in 0..=u8::MAX {
-            for id in after.holders_of(partition) {
-                let gained = self.gained.entry(*id).or_default();
-                if !gained.contains(&partition) {
-                    gained.push(partition);
-                }
+            let holders = after.holders_of(partition);
+            for id in holders {
+                add(&mut self.gained, *id, partition);
+            }
+            let stores = self
+                .facts
+                .after
+                .iter()
+                .filter(|(_, role)| role.capacity.is_some());
+            for (id, _) in stores.filter(|(id, _)| self.heals && !holders.contains(id)) {
+                add(&mut self.lost, *id, partition);
             }
         }
     }
@@ -215,5 +228,12 @@ impl MoveRecord {
         }
         let most = self.facts.bytes.map_or(0, |Bytes(bytes)| bytes);
         self.facts.arrived = Bytes(self.facts.arrived.0.max(arrived.min(most)));
+    }
+}
+
+fn add(partitions: &mut BTreeMap<NodeId, Vec<u8>>, id: NodeId, partition: u8) {
+    let of = partitions.entry(id).or_default();
+    if !of.contains(&partition) {
+        of.push(partition);
     }
 }

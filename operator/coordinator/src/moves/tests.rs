@@ -89,8 +89,13 @@ impl Scene {
     }
 
     fn see(&mut self, layout: &LayoutFacts, now: i64) -> Vec<News> {
+        self.see_split(layout, false, now)
+    }
+
+    fn see_split(&mut self, layout: &LayoutFacts, split: bool, now: i64) -> Vec<News> {
         self.moves.follow(&Seen {
             layout,
+            split,
             hosts: &self.hosts,
             started: &self.started,
             gone: &self.gone,
@@ -360,6 +365,50 @@ fn a_leaver_that_is_gone_for_good_is_not_waited_for() {
         scene.see(&layout, 31),
         [News::Placed(2.into()), News::Over(2.into())]
     );
+}
+
+#[test]
+fn a_version_that_moves_nothing_proves_nothing_of_an_earlier_one() {
+    let mut scene = Scene::new();
+    let mut second = scene.exchange();
+    second.settled = true;
+    scene.see(&second, 15);
+    scene.moves.maps.insert(3, map([1, 2, 4]));
+    let third = layout(3, &[1, 2, 4], true);
+    let news = scene.see(&third, 20);
+    assert!(news.contains(&News::Placed(3.into())), "{news:?}");
+    assert!(!news.contains(&News::Placed(2.into())), "{news:?}");
+    scene.proven(2, 30);
+    assert_eq!(scene.see(&third, 31), [News::Placed(2.into())]);
+}
+
+#[test]
+fn a_version_that_heals_a_split_is_placed_once_everybody_was_compared() {
+    let mut scene = Scene::new();
+    scene.moves.maps.insert(2, map([1, 2, 3]));
+    let second = layout(2, &[1, 2, 3, 4], true);
+    scene.see_split(&second, true, 10);
+    scene.moves.maps.insert(3, map([1, 2, 3]));
+    let third = layout(3, &[1, 2, 3, 4], true);
+    let news = scene.see(&third, 20);
+    assert_eq!(news, [News::Applied(3), News::Settled(3.into())]);
+    let facts = &scene.moves.records[&MoveKey::from(3)].facts;
+    assert_eq!(facts.receivers(), [1, 2, 3, 4].map(id));
+    // Whoever may have been a holder by the other layout is listed too.
+    let map = &scene.moves.maps[&3];
+    let parties = scene
+        .moves
+        .parties(3.into(), map, &scene.hosts, &scene.gone)
+        .unwrap();
+    assert_eq!(parties.len(), 256);
+    assert!(
+        parties
+            .values()
+            .all(|parties| parties.former == [scene.hosts[&id(4)].clone()].into())
+    );
+    scene.proven(3, 30);
+    let news = scene.see(&third, 31);
+    assert_eq!(news, [News::Placed(3.into()), News::Over(3.into())]);
 }
 
 #[test]

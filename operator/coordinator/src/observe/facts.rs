@@ -224,6 +224,7 @@ fn report_facts(heard: &Heard, memory: &Memory, name: &HostName) -> ReportFacts 
         rpc_addr: report.rpc_addr.clone(),
         s3_addr: report.s3_addr.clone(),
         gateway_addr: report.gateway_addr.clone(),
+        link_addr: report.link_addr.clone(),
         garage_version: report.garage_version.clone(),
         unfit,
         garage_started: memory.daemons.get(name).map(|(_, at)| *at),

@@ -83,6 +83,7 @@ async fn memory_of(dir: &std::path::Path, address: String, remembered: &[(u8, Re
         s3_addr: String::new(),
         admin: AdminAddress::Url(address),
         gateway_addr: None,
+        link_addr: None,
         units: vec![UnitReport {
             name: GARAGE_UNIT.to_owned(),
             state: UnitState::Running { pid: 7 },

@@ -163,6 +163,7 @@ mod tests {
         let followed = Followed {
             version,
             roles: Default::default(),
+            split: false,
         };
         store.put_json_fact("followed", &followed).await.unwrap();
     }

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     RolledBack,
     /// Hosts that were evicted, and know secrets that are still in use.
     Known,
+    /// Hosts that were told to run a gateway at some time, and so know what gateways know.
+    Gateway,
     /// Hosts that were evicted and of whose metadata a snapshot is still kept; the value is where.
     Leftover,
 }
@@ -50,6 +52,7 @@ impl Kind {
             Self::MayLack => "may-lack",
             Self::RolledBack => "rolled-back",
             Self::Known => "known",
+            Self::Gateway => "gateway",
             Self::Leftover => "leftover",
         }
     }

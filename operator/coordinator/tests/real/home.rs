@@ -11,6 +11,7 @@ use std::time::Duration;
 use hayloft_agent::child::ChildDriver;
 use hayloft_agent::child::spawn::{Shim, Spawner};
 use hayloft_agent::launch::{Places, Program};
+use hayloft_agent::reach::Reach;
 use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
 use hayloft_api::agent::{GARAGE_UNIT, HostReport, UnitState};
 use hayloft_api::status::{Phase, Status};
@@ -98,12 +99,14 @@ impl Home {
                     path: "/bin/sh".into(),
                     args: vec!["-c".into(), gateway.into(), "gateway".into()],
                 },
+                reach: Reach::Loopback,
             },
             garage_version: "2.5.0".parse::<GarageVersion>().unwrap(),
             gateway_addr: (n == 1).then(|| "127.0.0.1:0".to_owned()),
             node_key_seed: [seed; 32],
             clock: Clock::new(self.clock()),
             remembers_promises: true,
+            tunnels: None,
         };
         let handle = Agent::start(config, ChildDriver::new(spawner, [n; 32]))
             .await

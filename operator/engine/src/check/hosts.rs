@@ -1,6 +1,6 @@
 //! What hosts are told, and who is put out.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use hayloft_api::HostName;
 use jiff::{SignedDuration, Timestamp};
@@ -147,27 +147,25 @@ fn is_dead(facts: Facts<'_>, host: &HostName) -> bool {
     !up && long && others_up
 }
 
-/// One gateway writes to the bucket: whoever is told to be it must be the only one that is told so.
+/// Gateways share the log of the bucket only when each knows of the others: one that is told to be alone must be.
 pub(super) fn several_gateways(snapshot: &Snapshot, plan: &Plan, objections: &mut Vec<Objection>) {
-    let mut serving: BTreeSet<HostName> = snapshot
-        .hosts
-        .iter()
-        .filter(|(_, facts)| facts.agent)
-        .filter(|(_, facts)| facts.told.as_ref().is_some_and(|told| told.gateway.is_some()))
-        .map(|(host, _)| host.clone())
+    let told = snapshot.hosts.iter().filter(|(_, facts)| facts.agent);
+    let mut serving: BTreeMap<HostName, bool> = told
+        .filter_map(|(host, facts)| Some((host, facts.told.as_ref()?.gateway.as_ref()?)))
+        .map(|(host, gateway)| (host.clone(), gateway.fleet.is_some()))
         .collect();
     let mut starts = false;
     for planned in &plan.steps {
         if let Step::Desire { host, plan } = &planned.step {
-            if plan.gateway.is_some() {
+            if let Some(gateway) = &plan.gateway {
                 starts = true;
-                serving.insert(host.clone());
+                serving.insert(host.clone(), gateway.fleet.is_some());
             } else {
                 serving.remove(host);
             }
         }
     }
-    if starts && serving.len() > 1 {
-        objections.push(Objection::SeveralGateways(serving));
+    if starts && serving.len() > 1 && serving.values().any(|linked| !linked) {
+        objections.push(Objection::SeveralGateways(serving.into_keys().collect()));
     }
 }

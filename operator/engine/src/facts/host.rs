@@ -79,6 +79,8 @@ pub struct ReportFacts {
     pub s3_addr: String,
     /// Where its gateway would listen.
     pub gateway_addr: Option<String>,
+    /// Where other gateways would reach its gateway; `None`: it can only run one that is alone.
+    pub link_addr: Option<String>,
     /// The version of its Garage.
     pub garage_version: Option<String>,
     /// Why its Garage must not be used, if so.

@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub clients_idle: bool,
     /// An older document came back and waits for a person's word; the time at which it was replaced.
     pub stale_document: Option<Timestamp>,
+    /// Ports of hosts that others do not reach, though both hosts are there.
+    pub unreached: Vec<Unreached>,
 }
 
 impl Snapshot {
@@ -79,8 +81,22 @@ impl Snapshot {
             rate: None,
             clients_idle: false,
             stale_document: None,
+            unreached: Vec::new(),
         }
     }
+}
+
+/// A port of a host that another one does not reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unreached {
+    /// Who dialled.
+    pub from: HostName,
+    /// Whom.
+    pub to: HostName,
+    /// `host:port`.
+    pub address: String,
+    /// What went wrong.
+    pub why: String,
 }
 
 /// Whether a coordinator may act.

@@ -11,6 +11,9 @@ use super::{Facts, Finding};
 use crate::WaitsFor;
 use crate::forecast::{room, share};
 
+/// With less, metadata and blocks soon cannot be written any more, whatever reserve is declared.
+const LEAST_FREE: u64 = 256 << 20;
+
 pub(super) fn fits(facts: Facts<'_>) -> Finding {
     let kind = ConditionType::Fits;
     let snapshot = facts.snapshot;
@@ -47,6 +50,15 @@ pub(super) fn fits(facts: Facts<'_>) -> Finding {
             return Finding::bad(kind, Reason::DiskTooSmall, text);
         }
         let reserve = facts.document.spec.rebalance.reserve.of(disk.data_total);
+        let least = LEAST_FREE.min(disk.data_total / 20);
+        if disk.data_available < least {
+            let text = format!(
+                "the disk of {name} is full: {} are free, and Garage needs some to write anything; make room there, lower its \
+                 pledge, or add a host",
+                Bytes(disk.data_available).about()
+            );
+            return Finding::bad(kind, Reason::DiskTooSmall, text);
+        }
         if disk.data_available < reserve {
             let text = format!(
                 "{} are free on the disk of {name}, less than the reserve of {}; make room there, lower its pledge, or add \

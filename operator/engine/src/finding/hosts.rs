@@ -5,7 +5,7 @@ use hayloft_api::status::{ConditionType, Reason};
 
 use super::{Facts, Finding};
 use crate::plan::{SCRUB_EVERY, SKEW, SNAPSHOT_EVERY};
-use crate::{OlderMetadataFacts, Reason as Because, Step, WaitsFor};
+use crate::{OlderMetadataFacts, Reason as Because, Step, Unreached, WaitsFor};
 
 pub(super) fn nobody_missed(facts: Facts<'_>) -> Finding {
     let kind = ConditionType::NobodyMissed;
@@ -122,6 +122,29 @@ pub(super) fn clocks_agree(facts: Facts<'_>) -> Finding {
             Finding::bad(kind, Reason::ClockSkew, text)
         }
     }
+}
+
+pub(super) fn reached(facts: Facts<'_>) -> Finding {
+    let kind = ConditionType::Reached;
+    let unreached = &facts.snapshot.unreached;
+    let Some(first) = unreached.first() else {
+        return Finding::good(kind, "hosts reach each other");
+    };
+    let others = match unreached.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more such"),
+    };
+    let Unreached {
+        from,
+        to,
+        address,
+        why,
+    } = first;
+    let text = format!(
+        "{from} does not reach {to} at {address}: {why}{others}; open that port in the firewall or router of {to}, or mend the \
+         route from {from}"
+    );
+    Finding::bad(kind, Reason::HostUnreached, text)
 }
 
 pub(super) fn garage_fit(facts: Facts<'_>) -> Finding {

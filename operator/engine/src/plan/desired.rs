@@ -1,7 +1,7 @@
 //! What each host shall run.
 
 use hayloft_api::HostName;
-use hayloft_api::agent::Peer;
+use hayloft_api::agent::{FleetDesired, GatewayPeer, Peer};
 use hayloft_api::document::Role;
 use jiff::SignedDuration;
 
@@ -41,17 +41,61 @@ pub(super) fn tell_hosts(input: &Input<'_>, plan: &mut Plan) {
     }
 }
 
-/// Gateways cannot share the log of a bucket yet: a second one would take the writing from the first.
+/// Who shall serve Nix clients: all with that role whose gateways can be linked; else, where none can, one alone.
+fn serving<'a>(input: &'a Input<'_>) -> Vec<&'a HostName> {
+    let linked = input.members.values().filter(|member| {
+        let linked = member.report().is_some_and(|report| report.link_addr.is_some());
+        linked
+            && member
+                .spec
+                .is_some_and(|spec| spec.has(Role::Gateway) && spec.state.is_active())
+    });
+    let linked: Vec<&HostName> = linked.map(|member| member.name).collect();
+    if linked.is_empty() {
+        input
+            .document
+            .gateway_host()
+            .map(|host| &host.name)
+            .into_iter()
+            .collect()
+    } else {
+        linked
+    }
+}
+
+/// The other gateways, for one whose gateway can be linked.
+fn fleet(input: &Input<'_>, member: &Member<'_>) -> Option<FleetDesired> {
+    let listen = member.report()?.link_addr.clone()?;
+    let others = serving(input).into_iter().filter(|name| *name != member.name);
+    let peer = |name: &HostName| {
+        let other = input.members.get(name)?;
+        let addr = other.report()?.link_addr.as_ref()?;
+        Some(GatewayPeer {
+            name: name.clone(),
+            addr: other.reached_at(addr),
+        })
+    };
+    Some(FleetDesired {
+        name: member.name.clone(),
+        listen,
+        peers: others.filter_map(peer).collect(),
+    })
+}
+
+/// Gateways without links cannot share the log of a bucket: a second one would take the writing from the first.
 fn second_gateways(input: &Input<'_>, plan: &mut Plan) {
-    let Some(serving) = input.document.gateway_host() else {
+    let Some(serves) = input.document.gateway_host() else {
         return;
     };
+    let serving = serving(input);
     for member in input.members.values() {
-        if member.has(Role::Gateway) && *member.name != serving.name {
+        let could =
+            member.has(Role::Gateway) && member.report().is_none_or(|report| report.link_addr.is_none());
+        if could && !serving.contains(&member.name) && *member.name != serves.name {
             plan.wait(
                 format!("run a second gateway, on {}", member.name),
                 WaitsFor::SharedLog {
-                    host: serving.name.clone(),
+                    host: serves.name.clone(),
                 },
             );
         }
@@ -168,21 +212,19 @@ fn garage(input: &Input<'_>, member: &Member<'_>, peers: &[(&HostName, Peer)]) -
 
 /// The gateway of a host; `None` when it shall run none, an error when it shall and cannot yet.
 fn gateway(input: &Input<'_>, member: &Member<'_>) -> Result<Option<GatewayPlan>, WaitsFor> {
-    if input
-        .document
-        .gateway_host()
-        .is_none_or(|host| host.name != *member.name)
-    {
+    if !serving(input).contains(&member.name) {
         return Ok(None);
     }
-    let serving: Vec<HostName> = input
+    let fleet = fleet(input, member);
+    let alone: Vec<HostName> = input
         .members
         .values()
         .filter(|other| other.name != member.name && other.may_run_gateway())
+        .filter(|other| fleet.is_none() || !other.is_linked())
         .map(|other| other.name.clone())
         .collect();
-    if !serving.is_empty() {
-        return Err(WaitsFor::GatewayStopped { hosts: serving });
+    if !alone.is_empty() {
+        return Err(WaitsFor::GatewayStopped { hosts: alone });
     }
     let snapshot = input.snapshot;
     let access = input.cluster().and_then(|cluster| cluster.access.as_ref());
@@ -221,6 +263,7 @@ fn gateway(input: &Input<'_>, member: &Member<'_>) -> Result<Option<GatewayPlan>
         memory: spec.gateway.cache.memory,
         disk: spec.gateway.cache.disk,
         caches: spec.caches.clone(),
+        fleet: fleet.map(Box::new),
     }))
 }
 

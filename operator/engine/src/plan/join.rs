@@ -7,7 +7,7 @@ use super::retire::{MAY_RETURN, has_lost_its_data};
 use crate::{Input, Member, WaitsFor};
 
 /// A clock that is further off than this makes Garage's own order of writes wrong.
-pub(crate) const SKEW: SignedDuration = SignedDuration::from_secs(30);
+pub const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// A host that came back so often within a day must stay a while before it is given a role: each absence of a role
 /// holder keeps the layout from being changed.
@@ -79,7 +79,7 @@ fn too_old(input: &Input<'_>, version: Option<&str>) -> Option<String> {
 }
 
 /// Whether a version is older than another.
-pub(crate) fn older(version: &str, least: &str) -> bool {
+pub fn older(version: &str, least: &str) -> bool {
     numbers(version) < numbers(least)
 }
 

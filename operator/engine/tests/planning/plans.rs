@@ -75,6 +75,91 @@ fn of_two_hosts_with_role_gateway_the_first_gets_one() {
     assert!(told(1).is_some() && told(2).is_none());
 }
 
+/// Every host has the role, and a gateway of it could be linked.
+fn linkable(hosts: u8) -> World {
+    let mut world = World::declared(hosts);
+    for spec in &mut world.document.spec.hosts {
+        spec.roles = vec![Role::Storage, Role::Gateway];
+    }
+    for n in 1..=hosts {
+        world.starts(n);
+        world.report(n).link_addr = Some(format!("10.0.0.{n}:7442"));
+    }
+    world
+}
+
+fn peers_of(world: &World, n: u8) -> Vec<String> {
+    let told = world.snapshot.hosts[&name(n)].told.clone().unwrap();
+    let fleet = told.gateway.unwrap().fleet.unwrap();
+    fleet.peers.iter().map(|peer| peer.addr.clone()).collect()
+}
+
+#[test]
+fn gateways_that_can_be_linked_all_serve_and_each_is_told_of_the_others() {
+    let mut world = linkable(3);
+    world.converge(40);
+    assert!(world.plan().is_done(), "{}", world.plan());
+    assert_eq!(peers_of(&world, 1), ["10.0.0.2:7442", "10.0.0.3:7442"]);
+    assert_eq!(peers_of(&world, 3), ["10.0.0.1:7442", "10.0.0.2:7442"]);
+    // One that is drained stops serving, and the others forget it.
+    world.document.spec.hosts[1].roles = vec![Role::Storage];
+    world.converge(10);
+    assert_eq!(peers_of(&world, 1), ["10.0.0.3:7442"]);
+    assert!(
+        world.snapshot.hosts[&name(2)]
+            .told
+            .clone()
+            .unwrap()
+            .gateway
+            .is_none()
+    );
+}
+
+#[test]
+fn linked_gateways_are_told_anew_when_it_is_forgotten_what_they_were_told() {
+    let mut world = linkable(3);
+    world.converge(40);
+    for n in 1..=3 {
+        world.report(n).gateway_runs = true;
+        // As after a restart of the coordinator, or with a renewed secret.
+        world.facts(n).told = None;
+    }
+    world.converge(10);
+    assert!(world.plan().is_done(), "{}", world.plan());
+    assert_eq!(peers_of(&world, 1), ["10.0.0.2:7442", "10.0.0.3:7442"]);
+}
+
+#[test]
+fn a_gateway_that_was_told_to_be_alone_hears_of_the_others_before_they_start() {
+    let mut world = linkable(3);
+    for n in 1..=3 {
+        world.report(n).link_addr = None;
+    }
+    world.converge(40);
+    assert!(
+        world.snapshot.hosts[&name(1)]
+            .told
+            .clone()
+            .unwrap()
+            .gateway
+            .unwrap()
+            .fleet
+            .is_none()
+    );
+    for n in 1..=3 {
+        world.report(n).link_addr = Some(format!("10.0.0.{n}:7442"));
+    }
+    let first = world.plan();
+    let told: Vec<_> = first
+        .steps
+        .iter()
+        .map(|planned| planned.step.to_string())
+        .collect();
+    assert!(told.iter().all(|step| !step.contains("host-2")), "{told:?}");
+    world.converge(10);
+    assert_eq!(peers_of(&world, 2), ["10.0.0.1:7442", "10.0.0.3:7442"]);
+}
+
 #[test]
 fn a_gateway_moves_after_the_earlier_one_stopped() {
     let mut world = World::converged(3);

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::world::{World, document, id, removal};
+use crate::world::{World, document, id, name, removal};
 use hayloft_api::document::HostState;
-use hayloft_api::status::Preview;
+use hayloft_api::status::{ConditionType, Preview};
 use hayloft_api::{Bytes, Percent, Rate};
-use hayloft_engine::{AskedFor, Compared, Forecast, NodeForecast, Staged, findings, preview, progress};
+use hayloft_engine::{
+    AskedFor, Compared, Forecast, NodeForecast, Staged, Unreached, findings, preview, progress,
+};
 use insta::assert_snapshot;
 
 /// What the simulated Garage would do with a change, as a forecast.
@@ -102,6 +104,38 @@ fn a_preview_of_a_removal_tells_what_moves_and_what_would_be_lost() {
     assert_snapshot!(preview_of(&world, &removal(4)));
     world.snapshot.rate = Some(Rate(Bytes(10 << 20)));
     assert!(preview_of(&world, &removal(4)).contains("Some(10485760) B/s"));
+}
+
+#[test]
+fn a_preview_does_not_count_on_a_disk_that_is_still_being_filled() {
+    let mut world = World::declared(4);
+    for (host, n) in world.document.spec.hosts.iter_mut().zip(1..=4_u8) {
+        let zone = if n == 2 { "alone" } else { "together" };
+        host.zone = zone.parse().unwrap();
+    }
+    (1..=4).for_each(|n| world.starts(n));
+    world.document.spec.garage.zone_redundancy = Some(2);
+    world.converge(40);
+    world.fill();
+    let safe = "without together: 256 unwritable, 256 unreadable, 0 lost";
+    assert!(
+        preview_of(&world, &removal(4)).contains(safe),
+        "{}",
+        preview_of(&world, &removal(4))
+    );
+    world.loses_its_data(2);
+    world.asks(2, AskedFor::NewDisk);
+    while world.snapshot.moves.iter().all(|moved| moved.refilled.is_none()) {
+        world.round();
+    }
+    // Of every partition one copy lies on the new disk, and all others are in one zone.
+    let unsafe_now = "without together: 256 unwritable, 256 unreadable, 256 lost";
+    let text = preview_of(&world, &removal(4));
+    assert!(text.contains(unsafe_now), "{text}");
+    assert!(
+        text.contains("without alone: 0 unwritable, 0 unreadable, 0 lost"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -254,5 +288,47 @@ fn the_delay_of_a_giver_that_was_away_while_clients_wrote_is_named() {
         [
             "waiting for Garage's fixed delay before host-2, which was away, fetches what was written meanwhile, 500 s left"
         ]
+    );
+}
+
+#[test]
+fn a_host_that_does_not_reach_another_is_told_with_what_to_do() {
+    let mut world = World::converged(3);
+    let pair = |from: u8, to: u8| Unreached {
+        from: name(from),
+        to: name(to),
+        address: format!("h{to}:3901"),
+        why: "connection timed out".to_owned(),
+    };
+    world.snapshot.unreached = vec![pair(1, 2), pair(3, 2)];
+    let plan = world.plan();
+    let found = findings(&world.document, &world.snapshot, &plan);
+    let reached = found
+        .iter()
+        .find(|finding| finding.kind == ConditionType::Reached)
+        .unwrap();
+    assert!(!reached.holds);
+    assert_eq!(
+        reached.message,
+        "host-1 does not reach host-2 at h2:3901: connection timed out; and 1 more such; open that port in the firewall or router of \
+         host-2, or mend the route from host-1"
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_also_where_no_reserve_is_declared() {
+    let mut world = World::converged(3);
+    world.document.spec.rebalance.reserve = Percent::new(0);
+    world.report(2).disk.as_mut().unwrap().data_available = 0;
+    let plan = world.plan();
+    let found = findings(&world.document, &world.snapshot, &plan);
+    let fits = found
+        .iter()
+        .find(|finding| finding.kind == ConditionType::Fits)
+        .unwrap();
+    assert!(
+        !fits.holds && fits.message.contains("the disk of host-2 is full"),
+        "{}",
+        fits.message
     );
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hayloft_api::agent::{BlocksReport, DataState, DiskReport};
+use hayloft_api::document::RebalanceSpec;
 use hayloft_api::question::LayoutDigest;
 use hayloft_api::{Bytes, Document, HostName, NodeId};
 use hayloft_engine::sim::SimGarage;
@@ -55,7 +56,9 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn document(hosts: u8) -> Document {
-    Document::laptop(hosts, Bytes::gib(10)).unwrap()
+    let mut document = Document::laptop(hosts, Bytes::gib(10)).unwrap();
+    document.spec.rebalance = RebalanceSpec::default();
+    document
 }
 
 impl World {
@@ -113,6 +116,7 @@ impl World {
             rpc_addr: format!("127.0.0.1:{port}"),
             s3_addr: format!("127.0.0.1:{}", port + 1),
             gateway_addr: Some(format!("127.0.0.1:{}", 8079 + u16::from(n))),
+            link_addr: None,
             garage_version: Some("2.5.0".to_owned()),
             garage_started: None,
             layout: None,

@@ -1,5 +1,7 @@
 //! A cluster with clients at work, and a change that is watched.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use hayloft_api::status::{ConditionType, Status};
 use hayloft_api::{Document, HostName};
@@ -9,6 +11,9 @@ use crate::{CHILD, TABLE};
 
 /// Objects that lie in the bucket before anything happens: some 20 MB, in every third partition or so.
 pub(crate) const OBJECTS: usize = 60;
+
+/// What Garage could not move it tries again after one minute, then after two more (its resync backoff).
+const PLACED: Duration = Duration::from_secs(300);
 
 /// A cluster with clients at work.
 pub(crate) struct Scene {
@@ -39,7 +44,7 @@ impl Scene {
     /// Waits until a change is settled and placed, lets clients finish, and writes the line for the table.
     pub(crate) async fn finish(&mut self, mut change: Change) -> Result<(Row, Score)> {
         change.settled(&self.cluster).await?;
-        change.placed(&self.cluster).await?;
+        change.placed_within(PLACED, &self.cluster).await?;
         let score = self.load.end().await;
         let row = change.row(&self.cluster, &score)?;
         row.keep(TABLE)?;

@@ -1,10 +1,12 @@
 //! Situations in which others were seen to be stuck.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use hayloft_api::Bytes;
 use hayloft_api::status::{ConditionType, Status};
 use hayloft_garage::admin::RoleChange;
-use hayloft_rebalance::{Change, Cluster, LayoutMap, host, ready, storage_host};
+use hayloft_rebalance::{Change, Cluster, LayoutMap, PATIENCE, host, ready, storage_host};
 
 use crate::scene::{Scene, in_layout, trouble};
 
@@ -96,7 +98,7 @@ async fn a_history_that_two_writers_split_is_healed() -> Result<()> {
         let capacity = (1 << 30) + (tries << 26);
         let (one, two) = tokio::join!(race(1, capacity), race(4, 2 * capacity));
         tracing::info!(?one, ?two, "the race is over");
-        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         let maps = layouts(&scene.cluster)?;
         let newest = maps.iter().map(|map| map.version).max();
         if maps.iter().filter(|map| Some(map.version) == newest).count() > 1 {
@@ -105,22 +107,22 @@ async fn a_history_that_two_writers_split_is_healed() -> Result<()> {
     }
     let split = scene.cluster.layout()?.version;
     scene.cluster.coordinate().await?;
-    // What is declared comes back with it: the pledges that the two changed by hand. Its data moves between hosts that give and
-    // take, at Garage's own pace of ten minutes, which is not waited for here.
-    let pledges = |status: &Status| {
-        status
-            .waiting
-            .iter()
-            .all(|waiting| waiting.what.contains("place the data"))
+    let healed = |status: &Status| {
+        status.layout.version > split
+            && status.layout.settled
+            && trouble(status, ConditionType::Agreed).is_none()
     };
+    scene.cluster.until("healed", healed).await?;
+    // What is declared comes back after it: the pledges that the two changed by hand. What the split left behind moves between
+    // hosts that give and take, at Garage's own pace of ten minutes; three of them the next change waits for.
+    let pledges = |status: &Status| {
+        let mut waiting = status.waiting.iter();
+        healed(status) && waiting.all(|waiting| waiting.what.contains("place the data"))
+    };
+    let patience = PATIENCE + Duration::from_secs(180);
     scene
         .cluster
-        .until("healed", |status| {
-            status.layout.version > split
-                && status.layout.settled
-                && trouble(status, ConditionType::Agreed).is_none()
-                && pledges(status)
-        })
+        .until_within(patience, "as declared", pledges)
         .await?;
     scene
         .cluster

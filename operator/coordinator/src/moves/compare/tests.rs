@@ -29,6 +29,7 @@ fn agent(host: &HostName, disk: Disk) -> AgentLink {
         s3_addr: String::new(),
         admin: AdminAddress::Url("http://127.0.0.1:1".into()),
         gateway_addr: None,
+        link_addr: None,
         units: vec![],
         disk: None,
         layout: None,

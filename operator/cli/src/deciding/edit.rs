@@ -56,6 +56,13 @@ pub(crate) fn without(document: &Document, host: &HostName) -> Result<Document, 
     sound(edited, format!("removing {host}"))
 }
 
+/// The document without a host that joined, whether that leaves enough or not: the plan says what waits then.
+pub(crate) fn without_joined(document: &Document, host: &HostName) -> Document {
+    let mut edited = document.clone();
+    edited.spec.hosts.retain(|spec| spec.name != *host);
+    edited
+}
+
 fn sound(edited: Document, what: String) -> Result<Document, EditError> {
     match rules::check(&edited) {
         Ok(()) => Ok(edited),

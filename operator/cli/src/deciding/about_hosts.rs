@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use hayloft_api::agent::DataState;
 use hayloft_api::document::HostState;
+use hayloft_api::join::Admission;
 use hayloft_api::{Document, HostName, NodeId};
 use hayloft_engine::{AskedFor, HostFacts, Snapshot};
 
-use super::restore::Wish;
-use super::run::Running;
 use super::source::Source;
-use super::{edit, given_up};
+use super::{Deciding, edit, given_up};
 use crate::context::Context;
 use crate::control::{HostAction, Older, Outcome};
 
@@ -40,20 +39,28 @@ enum RefusedError {
     /// The layout is at another version.
     #[error("the layout is at version {current}, not {asked}; look at `hayloft status` once more")]
     OtherVersion { asked: u64, current: u64 },
+    /// It has its own disk.
+    #[error(
+        "the metadata of {0} lies on its own machine, which this cannot reach yet; let it join as a new host instead"
+    )]
+    Elsewhere(HostName),
     /// It could still help.
     #[error("{0} is up: what it holds need not be given up; drain it, or evict it")]
     Up(HostName),
 }
 
-impl Running {
+impl Deciding {
     /// Does what is asked for hosts, or says what it would mean.
-    pub(super) async fn about_hosts(
-        &mut self,
+    pub(crate) async fn about_hosts(
+        &self,
         action: HostAction,
         dry_run: bool,
         context: &Context,
     ) -> anyhow::Result<Outcome> {
         let document = self.document.borrow().clone();
+        if let Some(outcome) = self.of_joined(&action, &document, dry_run, context).await? {
+            return Ok(outcome);
+        }
         let field = |host: &HostName, set: &str| format!("set `state: {set}` in spec.hosts[{host}]");
         let edited = match &action {
             HostAction::Drain { host } => {
@@ -66,7 +73,7 @@ impl Running {
                 self.may_edit(host, field(host, "active"))?;
                 edited
             }
-            HostAction::Remove { host } => {
+            HostAction::Remove { host } | HostAction::Leave { host } => {
                 let edited = edit::without(&document, host)?;
                 self.may_edit(host, format!("take spec.hosts[{host}] out"))?;
                 edited
@@ -85,9 +92,70 @@ impl Running {
             .await
     }
 
+    /// What is asked for a host that joined without being declared: it has no entry in the document that could be edited.
+    async fn of_joined(
+        &self,
+        action: &HostAction,
+        document: &Document,
+        dry_run: bool,
+        context: &Context,
+    ) -> anyhow::Result<Option<Outcome>> {
+        let (host, said) = match action {
+            HostAction::Drain { host } => (
+                host,
+                format!("{host} gives its data to the others, and then holds none"),
+            ),
+            HostAction::Remove { host } => (
+                host,
+                format!("{host} gives its data to the others, and then does not belong any more"),
+            ),
+            HostAction::Leave { host } => (
+                host,
+                format!("{host} gives its data to the others, and then does not belong any more"),
+            ),
+            HostAction::TakeBack { host } => (host, format!("{host} may hold data again")),
+            _ => return Ok(None),
+        };
+        let Some(joined) = &self.joined else {
+            return Ok(None);
+        };
+        let declared = document.host(host).is_some() && !matches!(action, HostAction::Leave { .. });
+        let standing = joined.standing(host);
+        if declared || standing.is_none() {
+            return Ok(None);
+        }
+        let goes = !matches!(action, HostAction::TakeBack { .. });
+        let mut outcome = Outcome {
+            consequences: vec![said],
+            ..Outcome::default()
+        };
+        if dry_run {
+            if goes {
+                let without = edit::without_joined(&self.effective(document), host);
+                (outcome.preview, outcome.unseen) = self.preview_of(&without).await;
+            }
+            return Ok(Some(outcome));
+        }
+        let now = (context.clock)();
+        match (action, standing) {
+            (HostAction::Drain { .. }, _) => self.coordinator.ask(host, AskedFor::Drain).await?,
+            (HostAction::TakeBack { .. }, Some(Admission::Leaving)) => {
+                joined.admissions.let_leave(host, false, now).await?;
+            }
+            (HostAction::TakeBack { .. }, _) => self.coordinator.withdraw(host).await?,
+            (_, Some(Admission::In)) => joined.admissions.let_leave(host, true, now).await?,
+            // It was asked before.
+            _ => {}
+        }
+        joined.renew().await?;
+        context.note(&format!("Asked to {action}"));
+        outcome.applied = true;
+        Ok(Some(outcome))
+    }
+
     /// What is not in the document, but a person's word.
     async fn word(
-        &mut self,
+        &self,
         action: &HostAction,
         document: &Document,
         dry_run: bool,
@@ -106,6 +174,7 @@ impl Running {
                     }
                 } else {
                     self.coordinator.ask(host, AskedFor::Evict).await?;
+                    self.put_out(host, (context.clock)()).await?;
                 }
             }
             HostAction::Readmit { host } => {
@@ -137,22 +206,13 @@ impl Running {
                     self.coordinator.ask(host, AskedFor::NewDisk).await?;
                 }
             }
-            HostAction::RestoreMetadata {
-                host,
-                from,
-                whatever_age,
-            } => {
-                known(&snapshot, host)?;
-                let wish = Wish {
-                    host,
-                    from: from.as_ref(),
-                    whatever_age: *whatever_age,
-                };
-                outcome = self.restore(wish, &snapshot, dry_run, context).await?;
+            HostAction::RestoreMetadata { host, .. } => {
+                return Err(RefusedError::Elsewhere(host.clone()).into());
             }
             HostAction::AllowMissingData { hosts, version } => {
                 let gone = self.gone_for_good(&snapshot, hosts, *version)?;
-                outcome.consequences = given_up::sentences(given_up::without(&self.hosts, &gone).await);
+                outcome.consequences =
+                    given_up::sentences(given_up::without(&self.links.borrow().clone(), &gone).await);
                 outcome.consequences.push(
                     "it cannot be undone; paths that lost data are reported as missing, and the next push brings them back"
                         .to_owned(),
@@ -163,7 +223,10 @@ impl Running {
                         .await?;
                 }
             }
-            HostAction::Drain { .. } | HostAction::TakeBack { .. } | HostAction::Remove { .. } => {}
+            HostAction::Drain { .. }
+            | HostAction::TakeBack { .. }
+            | HostAction::Leave { .. }
+            | HostAction::Remove { .. } => {}
         }
         outcome.applied = !dry_run;
         if !dry_run {
@@ -191,7 +254,7 @@ impl Running {
         }
         let mut gone = BTreeSet::new();
         for host in hosts {
-            let facts = known(snapshot, host)?;
+            let facts = seen(snapshot, host)?;
             if is_up(snapshot, facts) {
                 return Err(RefusedError::Up(host.clone()));
             }
@@ -215,7 +278,12 @@ impl Running {
     }
 }
 
-fn known<'a>(snapshot: &'a Snapshot, host: &HostName) -> Result<&'a HostFacts, RefusedError> {
+/// What is known of a host, if there is one of that name.
+pub(crate) fn known<'a>(snapshot: &'a Snapshot, host: &HostName) -> anyhow::Result<&'a HostFacts> {
+    seen(snapshot, host).map_err(Into::into)
+}
+
+fn seen<'a>(snapshot: &'a Snapshot, host: &HostName) -> Result<&'a HostFacts, RefusedError> {
     snapshot.hosts.get(host).ok_or_else(|| RefusedError::Unknown {
         host: host.clone(),
         known: snapshot.hosts.keys().map(ToString::to_string).collect(),

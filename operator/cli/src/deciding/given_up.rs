@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use hayloft_api::NodeId;
 use hayloft_api::question::{Answer, LayoutFacts, LayoutMap, Loss, Question, loss_without};
-
-use super::hosts::Hosts;
+use hayloft_coordinator::Links;
 
 /// A member that runs answers sooner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Asks every host in turn until one knows the layout. `None` when none does.
-pub(super) async fn without(hosts: &Hosts, gone: &BTreeSet<NodeId>) -> Option<Loss> {
-    for questions in hosts.questions() {
+pub(super) async fn without(links: &Links, gone: &BTreeSet<NodeId>) -> Option<Loss> {
+    for questions in links.values().map(|link| &link.questions) {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let asked = async {
             questions

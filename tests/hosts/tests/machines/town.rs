@@ -1,0 +1,181 @@
+//! A community of machines with their own systemd: a coordinator, three hosts that join by one token, and a machine with Nix that
+//! belongs to nobody.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hayloft_hosts::Rig;
+use serde_json::Value;
+
+/// Machines are booted, Garage and gateways start under systemd: minutes, on a machine that does other things too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const GARAGE: &str = "/opt/garage-2.5.0/garage";
+pub(crate) const COORDINATOR: &str = "h1";
+pub(crate) const MEMBERS: [&str; 3] = ["h2", "h3", "h4"];
+pub(crate) const OUTSIDE: &str = "h5";
+
+const SPEC: &str = "\
+apiVersion: hayloft.dev/v1alpha1
+kind: CacheCluster
+metadata: { name: commons }
+spec:
+  garage: { replicationFactor: 3, fsync: false }
+  hosts: []
+  rebalance: { joinWindow: 5s, reserve: 0% }
+  caches:
+    - { name: main, public: true }
+";
+
+pub(crate) struct Community {
+    pub(crate) rig: Rig,
+}
+
+impl Community {
+    /// Boots the machines and puts the programs on them.
+    #[expect(clippy::disallowed_methods, reason = "the test run's own configuration")]
+    pub(crate) fn new() -> Option<Self> {
+        let program = std::env::var_os("HAYLOFT_BIN").map(PathBuf::from)?;
+        let rig = Rig::up(5).unwrap()?;
+        let garage = hayloft_garage_fixture::program().unwrap();
+        for host in [COORDINATOR, OUTSIDE].into_iter().chain(MEMBERS) {
+            rig.put(host, &program, "/root/hayloft").unwrap();
+            rig.put(host, &garage, GARAGE).unwrap();
+        }
+        Some(Self { rig })
+    }
+
+    pub(crate) fn sh(&self, host: &str, command: &str) -> String {
+        self.rig.sh(host, command).unwrap()
+    }
+
+    /// `hayloft coordinator init` and its service; gives the first join token.
+    pub(crate) fn found(&self) -> String {
+        self.sh(COORDINATOR, &format!("cat > /root/spec.yaml <<'EOF'\n{SPEC}EOF"));
+        let token = self.sh(
+            COORDINATOR,
+            "/root/hayloft coordinator init --spec /root/spec.yaml --address h1 --uses 4",
+        );
+        self.sh(
+            COORDINATOR,
+            &format!("HAYLOFT_GARAGE={GARAGE} /root/hayloft agent install --systemd --coordinator"),
+        );
+        self.rig
+            .until_within(PATIENCE, COORDINATOR, "hayloft status -o json", |text| {
+                text.contains("commons")
+            })
+            .unwrap();
+        token.trim().to_owned()
+    }
+
+    /// All at once, as when people have waited for the token.
+    pub(crate) fn join_all(&self, token: &str) {
+        std::thread::scope(|scope| {
+            for host in MEMBERS {
+                scope.spawn(move || {
+                    self.sh(host, &format!("umask 077; cat > /root/token <<'EOF'\n{token}\nEOF"));
+                    self.sh(
+                        host,
+                        &format!(
+                            "HAYLOFT_GARAGE={GARAGE} /root/hayloft agent install --systemd && \
+                             HAYLOFT_GARAGE={GARAGE} hayloft join /root/token --address {host} --pledge 1Gi --roles storage,gateway"
+                        ),
+                    );
+                });
+            }
+        });
+    }
+
+    pub(crate) fn until_whole(&self) {
+        self.until(|status| is_whole(status, MEMBERS.len()) && gateways(status) == MEMBERS.len());
+    }
+
+    /// Waits until the coordinator's status is so.
+    pub(crate) fn until(&self, fits: impl Fn(&Value) -> bool) {
+        self.until_at(COORDINATOR, fits);
+    }
+
+    /// The same of a coordinator that is elsewhere.
+    pub(crate) fn until_at(&self, coordinator: &str, fits: impl Fn(&Value) -> bool) {
+        let fits = |text: &str| fits(&serde_json::from_str(text).unwrap_or_default());
+        let reached = self
+            .rig
+            .until_within(PATIENCE, coordinator, "hayloft status -o json", fits);
+        if reached.is_err() {
+            let status = self.rig.sh(coordinator, "hayloft status").unwrap_or_default();
+            let journal = "journalctl --no-pager -n 15 -u hayloft-coordinator";
+            panic!(
+                "{status}\n{}",
+                self.rig.sh(coordinator, journal).unwrap_or_default()
+            );
+        }
+    }
+
+    /// Gives the machine outside a client's token, and gives the public key of the cache.
+    pub(crate) fn let_clients_in(&self) -> String {
+        let file = "cat /var/lib/hayloft/coordinator/client.json";
+        let client = self
+            .rig
+            .until_within(PATIENCE, COORDINATOR, file, |text| text.contains("token"))
+            .unwrap();
+        let client: Value = serde_json::from_str(&client).unwrap();
+        let secret = client["token"].as_str().unwrap();
+        let keep = format!("umask 077; cat > /root/client-token <<'EOF'\n{secret}\nEOF");
+        self.sh(OUTSIDE, &keep);
+        let ask = "curl -sf -H \"Authorization: bearer $(cat /root/client-token)\" http://h2:8080/_api/v1/cache-config/main";
+        let config = self.rig.until_within(PATIENCE, OUTSIDE, ask, |_| true).unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
+        config["public_key"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a path with Nix on the machine outside, and gives it.
+    pub(crate) fn build(&self, name: &str) -> String {
+        let expression = format!(
+            "derivation {{ name = \"{name}\"; system = builtins.currentSystem; builder = \"/bin/sh\"; \
+             args = [ \"-c\" \"for i in $(seq 20000); do echo {name} $i; done > $out\" ]; PATH = \"/bin:/usr/bin\"; }}"
+        );
+        let path = self.sh(OUTSIDE, &format!("nix-build --no-out-link -E '{expression}'"));
+        path.trim().to_owned()
+    }
+
+    pub(crate) fn push(&self, gateway: &str, path: &str) {
+        let command = format!(
+            "/root/hayloft push --server http://{gateway}:8080 --token-file /root/client-token --cache main {path}"
+        );
+        self.rig
+            .until_within(PATIENCE, OUTSIDE, &command, |_| true)
+            .unwrap();
+    }
+
+    /// Deletes a path from the machine outside and has Nix fetch it from a gateway, with signatures required.
+    pub(crate) fn pull(&self, gateway: &str, key: &str, path: &str) {
+        self.sh(
+            OUTSIDE,
+            &format!("nix-store --delete {path} >/dev/null 2>&1; rm -rf /root/.cache/nix; ! test -e {path}"),
+        );
+        let command = format!(
+            "nix-store --realise {path} --option substituters http://{gateway}:8080/main --option trusted-public-keys '{key}' \
+             --option require-sigs true --option narinfo-cache-negative-ttl 0 && test -s {path}"
+        );
+        self.rig
+            .until_within(PATIENCE, OUTSIDE, &command, |_| true)
+            .unwrap();
+    }
+}
+
+/// So many hosts are up and hold data.
+pub(crate) fn is_whole(status: &Value, hosts: usize) -> bool {
+    let up = |host: &&Value| host["up"] == true && host["inLayout"] == true;
+    let seen = status["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    seen.iter().filter(up).count() == hosts
+}
+
+/// How many gateways serve.
+pub(crate) fn gateways(status: &Value) -> usize {
+    status["gateway"]["hosts"].as_array().map_or(0, Vec::len)
+}
+
+/// A condition of the cluster.
+pub(crate) fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = status["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind)
+}
