@@ -286,18 +286,7 @@ async fn a_host_that_was_put_out_is_let_in_nowhere() -> Result<()> {
         .unwrap_or_default();
     ensure!(error.contains("put out"), "{error}");
     // The others' clients get a new token, and go on.
-    let mut renewed = secret.clone();
-    eventually(
-        "there is another token for clients",
-        Duration::from_secs(60),
-        async || {
-            if let Ok((_, now)) = community.client().await {
-                renewed = now;
-            }
-            renewed != secret
-        },
-    )
-    .await?;
+    let renewed = renewed_token(&community, &secret).await?;
     let (url, _) = community.client().await?;
     let attic = Attic::new(&url, Some(&renewed))?;
     push(&attic, 2).await?;
@@ -618,6 +607,23 @@ async fn every_gateway_of_a_community_shows_what_was_pushed_at_another() -> Resu
     Ok(())
 }
 
+/// The token of the file for clients, once it is another than this one.
+async fn renewed_token(community: &Community, old: &str) -> Result<String> {
+    let mut renewed = old.to_owned();
+    eventually(
+        "there is another token for clients",
+        Duration::from_secs(60),
+        async || {
+            if let Ok((_, now)) = community.client().await {
+                renewed = now;
+            }
+            renewed != old
+        },
+    )
+    .await?;
+    Ok(renewed)
+}
+
 /// A follower shows what the committer told it, or what it finds in the bucket within two seconds.
 async fn pull_soon(attic: &Attic, seed: u64) -> Result<()> {
     eventually("it is shown", Duration::from_secs(30), async || {
@@ -639,6 +645,10 @@ async fn a_coordinator_from_an_older_kit_learns_from_the_hosts_who_was_put_out_a
     let attic = Attic::new(&url, Some(&secret))?;
     community.until("whole", |status| all_up(status, 4)).await?;
     push(&attic, 1).await?;
+    eventually("h4 serves clients", Duration::from_secs(60), async || {
+        Stolen::of(&community, 4).is_ok()
+    })
+    .await?;
     let key = community.host_dir(9).with_extension("key");
     let made = community
         .hayloft()?
@@ -684,8 +694,27 @@ async fn a_coordinator_from_an_older_kit_learns_from_the_hosts_who_was_put_out_a
     }
     let trusted = std::fs::read_to_string(community.host_dir(1).join("trust.json"))?;
     ensure!(!trusted.contains("h4"), "the evicted host is trusted again");
-    push(&attic, 2).await?;
-    pull(&attic, 1).await
+
+    // What h4 could make tokens with stays void; those that are made now are good.
+    let renewed = renewed_token(&community, &secret).await?;
+    for n in 1..=3 {
+        let url = format!("http://{}:8080", community.address(n));
+        let (old, new) = (
+            Attic::new(&url, Some(&secret))?,
+            Attic::new(&url, Some(&renewed))?,
+        );
+        eventually("the new token is good", Duration::from_secs(60), async || {
+            push(&new, 2).await.is_ok()
+        })
+        .await?;
+        let refused = push(&old, 3).await.err().map(|error| format!("{error:#}"));
+        ensure!(
+            refused.as_ref().is_some_and(|error| error.contains("401")),
+            "a token that h4 could make is good at host {n}: {refused:?}"
+        );
+        pull_soon(&new, 1).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
