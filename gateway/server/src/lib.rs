@@ -16,6 +16,7 @@ pub mod serve;
 mod state;
 #[cfg(test)]
 mod tests;
+mod uplink;
 
 pub use error::Refusal;
 pub use routes::router;

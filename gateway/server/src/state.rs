@@ -13,6 +13,7 @@ use url::Url;
 use crate::config::DeclaredCache;
 use crate::depot::{Clock, Depot, Fleet};
 use crate::error::Refusal;
+use crate::uplink::Uplink;
 
 /// The most uploads at a time. More wait their turn: attic's client does not try again when it is refused.
 pub(crate) const MAX_UPLOADS: usize = 64;
@@ -27,6 +28,7 @@ const MAX_JSON_BODIES: usize = 8;
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
+    uplink: Uplink,
 }
 
 struct Inner {
@@ -63,7 +65,19 @@ impl Gateway {
                 uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
                 json_bodies: Semaphore::new(MAX_JSON_BODIES),
             }),
+            uplink: Uplink::new(0),
         }
+    }
+
+    /// With a budget for what it sends; without, there is no bound.
+    #[must_use]
+    pub(crate) fn with_uplink(self, uplink: Uplink) -> Self {
+        Self { uplink, ..self }
+    }
+
+    /// The budget for what it sends.
+    pub(crate) fn uplink(&self) -> Uplink {
+        self.uplink.clone()
     }
 
     /// Gives the gateway its data. Only the first call counts.

@@ -273,13 +273,14 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places, secrets: Secrets) -> 
         token_secret_file: at_start(&token),
     };
     let text = gateway_config(desired, &paths).map_err(RenderError::Gateway)?;
-    // Where and as whom S3 is asked, it takes anew while it runs: clients notice nothing when hosts come and go.
+    // Where and as whom S3 is asked, and how fast it may send, it takes anew while it runs: clients notice nothing when hosts come and go.
     let elsewhere = GatewayDesired {
         s3: S3Desired {
             endpoints: Vec::new(),
             access_key_id: String::new(),
             ..desired.s3.clone()
         },
+        uplink: None,
         ..desired.clone()
     };
     let significant = gateway_config(&elsewhere, &paths).map_err(RenderError::Gateway)?;
@@ -415,6 +416,7 @@ pub(crate) mod tests {
                 cluster_key: Secret::new("hush-key"),
                 memory: Bytes(256 << 20),
                 disk: None,
+                uplink: None,
                 caches: vec![],
                 fleet: None,
             }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hayloft_api::document::Role;
 use hayloft_api::join::{Member, TrustList, Welcome};
 use hayloft_api::link::MOST_ADDRESSES;
-use hayloft_api::{Bytes, ClusterName, HostName, OwnerName, Secret, ZoneName};
+use hayloft_api::{Bytes, ClusterName, HostName, OwnerName, Rate, Secret, ZoneName};
 use hayloft_pki::{
     CertificateError, Chain, Identity, KeyError, Keypair, LiveIdentity, LiveTrust, TlsError, Trust,
     TrustError,
@@ -41,6 +41,9 @@ pub struct Record {
     /// What it lends.
     #[serde(default)]
     pub pledge: Option<Bytes>,
+    /// The most bytes a second that it may send.
+    #[serde(default)]
+    pub uplink: Option<Rate>,
     /// Where the coordinator's door is to be found, the likeliest first.
     pub coordinator: Vec<String>,
     /// How it is reached.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::CacheSpec;
 use crate::question::{LayoutDigest, PromiseReport};
-use crate::{Bytes, Generation, HostName, NodeId, Secret, ZoneName, exposed};
+use crate::{Bytes, Generation, HostName, NodeId, Rate, Secret, ZoneName, exposed};
 
 /// All that one host shall run. An agent keeps the last one on disk and follows it when the coordinator is away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +153,9 @@ pub struct GatewayDesired {
     /// Bytes of frames to keep on its disk; `None`: no such cache.
     #[serde(default)]
     pub disk: Option<Bytes>,
+    /// Bytes a second that it may send to clients elsewhere; `None`: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Rate>,
     /// The caches that the document declares.
     pub caches: Vec<CacheSpec>,
     /// The other gateways on the bucket; `None`: it is alone.

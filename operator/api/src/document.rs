@@ -225,6 +225,9 @@ pub struct HostSpec {
     /// An absence that is announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away: Option<Away>,
+    /// The most bytes a second that it may send, to members and clients. Default: no limit but `rebalance.maxRate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Rate>,
 }
 
 impl HostSpec {

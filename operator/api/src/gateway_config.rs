@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::agent::{GatewayDesired, GatewayPeer};
 use crate::document::CacheSpec;
-use crate::{Bytes, Span};
+use crate::{Bytes, Rate, Span};
 
 /// Where a gateway's files lie on its host. All absolute; the three files are of mode 0600 and hold one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ struct File<'a> {
     s3: S3<'a>,
     tokens: Tokens<'a>,
     cache: Frames,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<Link<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -76,6 +78,13 @@ struct S3<'a> {
 #[serde(rename_all = "camelCase")]
 struct Tokens<'a> {
     hs256_secret_file: &'a PathBuf,
+}
+
+/// Plain bytes a second.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Send {
+    max_rate: u64,
 }
 
 /// Plain bytes, so that nobody needs to agree on suffixes.
@@ -133,6 +142,7 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
         cluster_key: _,
         memory,
         disk,
+        uplink,
         caches,
         fleet,
     } = desired;
@@ -164,6 +174,7 @@ pub fn gateway_config(desired: &GatewayDesired, paths: &GatewayPaths) -> Result<
             memory: memory.0,
             disk: disk.map(|Bytes(disk)| disk),
         },
+        send: uplink.map(|Rate(Bytes(max_rate))| Send { max_rate }),
         link: fleet.as_ref().map(|fleet| Link {
             name: fleet.name.as_str(),
             listen: &fleet.listen,
@@ -210,6 +221,7 @@ mod tests {
             cluster_key: Secret::new("cluster-key-text"),
             memory: Bytes(256 << 20),
             disk: Some(Bytes::gib(20)),
+            uplink: Some(Rate(Bytes(2_000_000))),
             caches,
             fleet: Some(FleetDesired {
                 name: "paris-1".parse().unwrap(),

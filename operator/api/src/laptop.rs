@@ -29,6 +29,7 @@ impl Document {
                 address: None,
                 state: HostState::Active,
                 away: None,
+                uplink: None,
             })
         };
         Ok(Self {

@@ -12,6 +12,7 @@ pub mod link;
 mod names;
 pub mod quantity;
 pub mod question;
+pub mod report;
 pub mod rules;
 mod secret;
 pub mod status;

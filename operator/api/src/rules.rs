@@ -221,9 +221,19 @@ fn hosts(spec: &Spec, found: &mut Found) {
             pledge,
             roles,
             address,
+            uplink,
             ..
         } = host;
         roles_and_pledge(&path, roles, *pledge, found);
+        if let Some(rate) = uplink
+            && rate.0.0 == 0
+        {
+            found.add(
+                format!("{path}.uplink"),
+                rate,
+                "more than nothing is needed; leave it out for no limit",
+            );
+        }
         if let Some(address) = address
             && (address.is_empty() || address.contains(|c: char| c.is_whitespace() || c == '/'))
         {

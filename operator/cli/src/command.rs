@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agent, apply, authority, check, coordinator, exec_child, host, join, leave, push, recovery, status,
-    token, up, use_cache,
+    agent, apply, authority, check, coordinator, exec_child, host, join, leave, push, recovery, report,
+    status, token, up, use_cache,
 };
 
 const ABOUT: &str = "A Nix binary cache that a community keeps together";
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Show the state of a running cache
     Status(status::Args),
+    /// Show what each host held, served and moved in a month
+    Report(report::Args),
     /// List hosts, drain, remove or evict them
     #[command(subcommand)]
     Host(host::Command),
@@ -80,7 +82,7 @@ mod tests {
         cli.build();
         insta::assert_snapshot!("help", cli.render_long_help().to_string());
         let ours = [
-            "up", "join", "leave", "apply", "plan", "check", "status", "push", "use",
+            "up", "join", "leave", "apply", "plan", "check", "status", "report", "push", "use",
         ];
         for command in cli
             .get_subcommands_mut()

@@ -14,7 +14,7 @@ use hayloft_agent::reach::Network;
 use hayloft_agent::systemd::SystemdConfig;
 use hayloft_api::document::Role;
 use hayloft_api::join::{AGENT_PORT, LINK_PORT, RPC_PORT};
-use hayloft_api::{Bytes, HostName, OwnerName, Secret, ZoneName};
+use hayloft_api::{Bytes, HostName, OwnerName, Rate, Secret, ZoneName};
 use hayloft_pki::JoinToken;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// How much of its disk it lends; needed for storage
     #[arg(long, value_name = "BYTES")]
     pledge: Option<Bytes>,
+    /// How much it may send in a second, to clients and other hosts, such as 2MB/s [default: no limit]
+    #[arg(long, value_name = "RATE")]
+    uplink: Option<Rate>,
     /// The port of its agent's door
     #[arg(long, value_name = "PORT", default_value_t = AGENT_PORT)]
     door_port: u16,
@@ -111,6 +114,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<()>
         owner: args.owner,
         roles: args.roles,
         pledge: args.pledge,
+        uplink: args.uplink,
         coordinator: token.addresses.clone(),
         network: Network {
             bind: Network::bind_for(&args.address),

@@ -24,6 +24,7 @@ mod outcome;
 mod preview;
 mod push;
 mod recovery;
+mod report;
 mod signals;
 mod status;
 mod token;
@@ -89,6 +90,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Agent(command) => return Box::pin(agent::run(command, context)).await,
         Command::Coordinator(args) => return Box::pin(coordinator::run(args, context)).await,
         Command::Token(command) => token::run(command, context).await?,
+        Command::Report(args) => report::run(args, context).await?,
         Command::Authority(command) => authority::run(command, context).await?,
         Command::Join(args) => join::run(args, context).await?,
         Command::Leave(args) => leave::run(args, context).await?,

@@ -47,6 +47,7 @@ fn load(document: &Document, dir: &Path) -> Config {
         cluster_key: Secret::new("hlk1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
         memory: document.spec.gateway.cache.memory,
         disk: document.spec.gateway.cache.disk,
+        uplink: document.spec.hosts[0].uplink,
         caches: document.spec.caches.clone(),
         fleet: Some(FleetDesired {
             name: "box".parse().unwrap(),
@@ -96,6 +97,8 @@ fn meets(text: &str, dir: &Path) -> bool {
         spec.gateway.cache.disk.map_or(0, |disk| disk.0),
         "{text}"
     );
+    let uplink = spec.hosts[0].uplink.map_or(0, |rate| rate.0.0);
+    assert_eq!(config.uplink, uplink, "{text}");
     assert_eq!(config.public_url.is_some(), spec.gateway.public_url.is_some());
     assert_eq!(config.caches.len(), spec.caches.len());
     for (read, declared) in config.caches.iter().zip(&spec.caches) {

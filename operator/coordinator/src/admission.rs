@@ -323,6 +323,18 @@ impl Admissions {
         self.shift(name, &[from], to, "stays or leaves", now).await
     }
 
+    /// Notes until when a host is expected to be away; `None`: it is back.
+    ///
+    /// # Errors
+    /// When no such host belongs, or the store fails.
+    pub async fn expect_away(&self, name: &HostName, until: Option<Timestamp>) -> Result<(), AdmissionError> {
+        if self.store.put_away(name, until).await? {
+            return Ok(());
+        }
+        let name = name.clone();
+        Err(AdmissionError::NoHost { name, how: "belongs" })
+    }
+
     /// Takes over where hosts that are connected say that they are reached now. Gives those that moved, with their new doors.
     ///
     /// # Errors

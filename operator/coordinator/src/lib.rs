@@ -2,6 +2,7 @@
 //!
 //! It decides nothing by itself: `hayloft-engine` does. Here are the clock readings, the calls and the files.
 
+mod accounts;
 mod act;
 pub mod admission;
 mod ask_agent;

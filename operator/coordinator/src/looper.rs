@@ -141,6 +141,7 @@ impl Loop {
             &plan,
             &outcome,
         );
+        self.memory.accounts.look(&status, now);
         self.metrics.round(began.elapsed(), &status, &plan);
         self.status.send_replace(status);
         self.snapshot.send_replace(Arc::new(snapshot));

@@ -9,6 +9,7 @@ use hayloft_garage::admin::{AdminError, BucketInfo, Calls, Client};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::Accounts;
 use crate::detail::Details;
 use crate::events::Events;
 use crate::flows::Flows;
@@ -68,6 +69,7 @@ pub(crate) struct Memory {
     pub(crate) held_back: Option<Timestamp>,
     pub(crate) moves: Moves,
     pub(crate) details: Details,
+    pub(crate) accounts: Accounts,
     pub(crate) flows: Flows,
     pub(crate) events: Events,
     pub(crate) rotation: Option<Rotation>,
@@ -132,6 +134,7 @@ impl Memory {
             held_back: None,
             moves,
             details: Details::default(),
+            accounts: Accounts::load(store, started).await?,
             flows: Flows::default(),
             events: Events::new(store.events().await?),
             rotation: store.json_fact::<Option<Rotation>>("rotation").await?.flatten(),

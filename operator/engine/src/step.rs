@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hayloft_api::agent::{FleetDesired, Peer};
 use hayloft_api::document::CacheSpec;
-use hayloft_api::{Bytes, HostName, NodeId, Span, Window, ZoneName};
+use hayloft_api::{Bytes, HostName, NodeId, Rate, Span, Window, ZoneName};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -61,6 +61,9 @@ pub struct GatewayPlan {
     /// Bytes of frames to keep on its disk, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bytes>,
+    /// Bytes a second that it may send to clients elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Rate>,
     /// Declared caches.
     pub caches: Vec<CacheSpec>,
     /// The other gateways on the bucket; `None`: it is alone.
@@ -298,6 +301,11 @@ pub enum Reason {
     NotDeclared,
     /// The host is empty, all it held lies elsewhere, and it shall hold nothing any more.
     Retired,
+    /// A host that left should be empty by now, and has nothing more in its queue.
+    Stranded {
+        /// Blocks on its disk.
+        blocks: u64,
+    },
     /// The host's node was evicted: it may come back as another one.
     Barred,
     /// The host's data disk was replaced, as a person said.

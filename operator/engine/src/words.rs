@@ -274,6 +274,10 @@ impl fmt::Display for Reason {
             Self::Drifted => f.write_str("it was changed by somebody else"),
             Self::NotDeclared => f.write_str("it is not as the document declares"),
             Self::Retired => f.write_str("it is empty, and all it held lies elsewhere"),
+            Self::Stranded { blocks } => write!(
+                f,
+                "it left, and {blocks} blocks lie on its disk that it has forgotten to offer to others"
+            ),
             Self::Barred => f.write_str("the node that it was is evicted; it may come back as a new one"),
             Self::NewDisk => f.write_str("its data disk was replaced, as a person said"),
             Self::OlderMetadata => f.write_str("its metadata went back to an earlier state"),

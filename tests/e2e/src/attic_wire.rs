@@ -41,6 +41,7 @@ pub struct Attic {
     http: reqwest::Client,
     server: String,
     token: Option<String>,
+    asks_for: Option<String>,
 }
 
 impl Attic {
@@ -56,11 +57,24 @@ impl Attic {
             http,
             server: server.trim_end_matches('/').to_owned(),
             token: token.map(str::to_owned),
+            asks_for: None,
         })
     }
 
+    /// The same as a proxy in front of the gateway, which says whom it asks for.
+    #[must_use]
+    pub fn asking_for(self, client: &str) -> Self {
+        Self {
+            asks_for: Some(client.to_owned()),
+            ..self
+        }
+    }
+
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.server));
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        if let Some(client) = &self.asks_for {
+            request = request.header("x-forwarded-for", client);
+        }
         match &self.token {
             Some(token) => request.header("authorization", format!("bearer {token}")),
             None => request,

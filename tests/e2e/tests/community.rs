@@ -75,8 +75,22 @@ async fn hosts_that_joined_by_one_token_serve_clients_while_any_one_of_them_or_t
         );
     }
 
-    // A host is away: its Garage, its door and its agent.
+    // A host is away, as its owner said: its Garage, its door and its agent.
+    let away = community.ask(&["host", "away", "h2", "--for", "2h", "--yes"])?;
+    ensure!(away.contains("nobody misses h2"), "{away}");
     community.kill_agent(2)?;
+    community
+        .until("its absence is expected", |status| {
+            let conditions = status["conditions"].as_array();
+            conditions.is_some_and(|all| {
+                all.iter().any(|condition| {
+                    condition["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("h2, whose absence is announced until"))
+                })
+            })
+        })
+        .await?;
     push(&attic, 2).await?;
     pull(&attic, 1).await?;
     community.start_agent(2)?;
@@ -572,7 +586,8 @@ async fn every_gateway_of_a_community_shows_what_was_pushed_at_another() -> Resu
     let mut community = Community::found(3, "automatic")?;
     let token = community.token.clone();
     for n in 1..=3 {
-        community.join(n, &token, &[])?;
+        let more: &[&str] = if n == 3 { &["--uplink", "1MB/s"] } else { &[] };
+        community.join(n, &token, more)?;
         community.start_agent(n)?;
     }
     let (_, secret) = community.client().await?;
@@ -594,6 +609,15 @@ async fn every_gateway_of_a_community_shows_what_was_pushed_at_another() -> Resu
             pull_soon(client, seed).await?;
         }
     }
+    // The third said how much may leave its house; what stays in it is not held back.
+    let asked = std::time::Instant::now();
+    let from_afar = Attic::new(&format!("http://{}:8080", community.address(3)), Some(&secret))?;
+    pull(&from_afar.asking_for("192.0.2.7"), 1).await?;
+    ensure!(
+        asked.elapsed() > Duration::from_secs(2),
+        "3 MB came in {:?} over a line of 1 MB a second",
+        asked.elapsed()
+    );
     // One of them is gone with its host: the others take pushes, whoever ordered them before.
     community.kill_agent(1)?;
     eventually("a push is taken", Duration::from_secs(60), async || {
@@ -604,7 +628,30 @@ async fn every_gateway_of_a_community_shows_what_was_pushed_at_another() -> Resu
         pull_soon(client, 4).await?;
         pull_soon(client, 1).await?;
     }
-    Ok(())
+    // What each did is counted, from when the coordinator first asked it on.
+    let mut seed = 10;
+    eventually(
+        "the month's report tells of it",
+        Duration::from_secs(120),
+        async || {
+            seed += 1;
+            let did = async {
+                push(&clients[1], seed).await?;
+                pull(&clients[2], seed).await?;
+                let report: Value = serde_json::from_str(&community.ask(&["report", "-o", "json"])?)?;
+                let host = |n: u8| report["hosts"][format!("h{n}")].clone();
+                let some = |host: &Value, what: &str| host[what].as_u64().is_some_and(|much| much > 0);
+                let all = [2, 3].map(host).iter().all(|host| {
+                    some(host, "upSeconds") && some(host, "writtenBytes") && some(host, "heldBytes")
+                });
+                let away = host(1)["upSeconds"].as_u64() < host(1)["watchedSeconds"].as_u64();
+                let read = [2, 3].map(host).iter().any(|host| some(host, "readBytes"));
+                anyhow::Ok(all && away && read)
+            };
+            did.await.is_ok_and(|told| told)
+        },
+    )
+    .await
 }
 
 /// The token of the file for clients, once it is another than this one.

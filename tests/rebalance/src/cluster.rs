@@ -69,6 +69,7 @@ pub fn storage_host(n: u8, zone: &str) -> Result<HostSpec> {
         address: None,
         state: HostState::Active,
         away: None,
+        uplink: None,
     })
 }
 

@@ -1,5 +1,5 @@
-//! What a running gateway takes from its configuration anew, at SIGHUP: where and as whom it asks S3, and who is named the
-//! committer. Whatever else changed in the file takes a restart.
+//! What a running gateway takes from its configuration anew, at SIGHUP: where and as whom it asks S3, who is named the
+//! committer, and how fast it may send. Whatever else changed in the file takes a restart.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,13 @@ use tracing::{info, warn};
 use crate::config;
 use crate::depot::Naming;
 use crate::error::chain;
+use crate::uplink::Uplink;
 
 /// Where the parts of a configuration go that are taken anew.
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) s3: watch::Sender<S3Config>,
+    pub(super) uplink: Uplink,
     /// Only where there are other gateways.
     pub(super) naming: Option<watch::Sender<Naming>>,
 }
@@ -36,6 +38,7 @@ impl Reload {
                 return;
             }
         };
+        self.uplink.set(config.uplink);
         let taken = self.s3.send_if_modified(|s3| {
             if config.s3.bucket != s3.bucket {
                 warn!("another bucket takes a restart; S3 is asked as before");

@@ -30,6 +30,7 @@ use crate::metrics::{self, watch_readiness};
 use crate::routes::router;
 use crate::serve::Server;
 use crate::state::Gateway;
+use crate::uplink::Uplink;
 
 /// How long requests that run may take to finish when the gateway is told to stop. With [`CLOSE`], 8 seconds.
 const GRACE: Duration = Duration::from_millis(6_500);
@@ -142,6 +143,7 @@ async fn serve(config: Config, path: &Path, door: Door, outside: &Outside) -> Re
         tokens,
         fleet,
         memory,
+        uplink,
         upkeep,
         metrics,
         traces: _,
@@ -171,7 +173,8 @@ async fn serve(config: Config, path: &Path, door: Door, outside: &Outside) -> Re
     let mut told_to_stop = std::pin::pin!(told_to_stop);
 
     let mut background = None;
-    let gateway = gateway(verifier, outside, public_url, &caches);
+    let uplink = Uplink::new(uplink);
+    let gateway = gateway(verifier, outside, public_url, &caches, uplink.clone());
     let _readiness = metrics.map(|_| {
         let watch = watch_readiness(gateway.clone());
         AbortOnDropHandle::new(tokio::spawn(watch))
@@ -204,6 +207,7 @@ async fn serve(config: Config, path: &Path, door: Door, outside: &Outside) -> Re
     let reload = Reload {
         file: path.to_owned(),
         s3: renewed,
+        uplink,
         naming,
     };
     let _reloading = AbortOnDropHandle::new(tokio::spawn(reload.at_each(hangup)));
@@ -262,8 +266,9 @@ fn gateway(
     outside: &Outside,
     public_url: Option<url::Url>,
     caches: &[DeclaredCache],
+    uplink: Uplink,
 ) -> Gateway {
-    Gateway::new(verifier, outside.clock.clone(), public_url, caches.to_vec())
+    Gateway::new(verifier, outside.clock.clone(), public_url, caches.to_vec()).with_uplink(uplink)
 }
 
 /// Opens the depot and brings declared caches to what is declared. While the bucket does not answer, tries again.

@@ -26,6 +26,8 @@ pub(super) struct File {
     pub(super) metrics: Option<Metrics>,
     pub(super) traces: Option<Traces>,
     #[serde(default)]
+    pub(super) send: Send,
+    #[serde(default)]
     pub(super) collect: Collect,
     #[serde(default)]
     pub(super) scrub: Scrub,
@@ -123,6 +125,12 @@ pub(super) struct Collect {
     pub(super) grace: Option<String>,
     pub(super) abandoned_after: Option<String>,
     pub(super) settle: Option<String>,
+    pub(super) max_rate: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Send {
     pub(super) max_rate: Option<ByteSize>,
 }
 

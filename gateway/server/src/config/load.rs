@@ -100,6 +100,7 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         committer,
         epoch_floor,
         cache,
+        send,
         collect,
         scrub,
         metrics,
@@ -130,6 +131,7 @@ fn check(file: file::File) -> Result<Config, ConfigError> {
         tokens: token_keys(tokens)?,
         fleet: fleet(link, gateways, committer, epoch_floor)?,
         memory: cache.memory,
+        uplink: send.max_rate.map_or(0, |rate| rate.0),
         upkeep: Upkeep {
             collect: upkeep::collect(collect)?,
             scrub: upkeep::scrub(scrub)?,

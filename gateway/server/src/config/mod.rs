@@ -40,6 +40,8 @@ pub struct Config {
     pub fleet: Option<FleetConfig>,
     /// Bytes of stored frames that are kept in memory.
     pub memory: ByteSize,
+    /// Bytes a second that are sent to clients elsewhere, at the most; 0: no bound.
+    pub uplink: u64,
     /// What the gateway does by itself.
     pub upkeep: Upkeep,
     /// Where metrics are served, if they are.

@@ -75,7 +75,7 @@ use self::health::Health;
 use self::ingest::Ingest;
 use self::narinfos::Narinfos;
 use self::opening::{Opened, Opening};
-use self::pace::Pace;
+pub(crate) use self::pace::Pace;
 use self::packer::Packer;
 use self::random::Random;
 use self::read::Reader;

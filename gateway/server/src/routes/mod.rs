@@ -20,6 +20,7 @@ use axum::routing::{get, post, put};
 use crate::error::Refusal;
 use crate::layers;
 use crate::state::Gateway;
+use crate::uplink;
 
 /// The router, with everything that lies around every endpoint.
 pub fn router(gateway: Gateway) -> Router {
@@ -29,7 +30,10 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/{cache}/nix-cache-info", get(nix_cache_info::get))
         .route("/{cache}/attic-cache-info", get(attic_cache_info::get))
         .route("/{cache}/{file}", get(narinfo::get))
-        .route("/{cache}/nar/{file}", get(nar::get))
+        .route(
+            "/{cache}/nar/{file}",
+            get(nar::get).layer(from_fn_with_state(gateway.uplink(), uplink::hold)),
+        )
         .route(
             "/_api/v1/cache-config/{cache}",
             get(cache_config::get)

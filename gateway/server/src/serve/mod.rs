@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use idle::IdleTimeout;
 
 use crate::depot::LinkTls;
+use crate::uplink::Peer;
 
 /// The most connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -116,7 +117,7 @@ async fn accept(
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are small or stream in large pieces; waiting to fill packets only adds delay.
                 let _ = stream.set_nodelay(true);
                 let (router, stopping) = (router.clone(), stopping.clone());
@@ -125,8 +126,8 @@ async fn accept(
                 connections.spawn(async move {
                     let _place = place;
                     match tls {
-                        None => connection(stream, router, stopping).await,
-                        Some(tls) => link(tls, stream, router, stopping).await,
+                        None => connection(stream, Peer(peer), router, stopping).await,
+                        Some(tls) => link(tls, stream, Peer(peer), router, stopping).await,
                     }
                 });
             }
@@ -139,15 +140,21 @@ async fn accept(
 }
 
 /// A connection of another gateway, once it has shown who it is.
-async fn link(tls: Arc<ServerConfig>, stream: TcpStream, router: Router, stopping: watch::Receiver<bool>) {
+async fn link(
+    tls: Arc<ServerConfig>,
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    stopping: watch::Receiver<bool>,
+) {
     match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => connection(stream, router, stopping).await,
+        Ok(Ok(stream)) => connection(stream, peer, router, stopping).await,
         Ok(Err(error)) => warn!(%error, "somebody who is no gateway of this bucket tried the link"),
         Err(_) => debug!("a handshake on the link took too long"),
     }
 }
 
-async fn connection<S>(stream: S, router: Router, mut stopping: watch::Receiver<bool>)
+async fn connection<S>(stream: S, peer: Peer, router: Router, mut stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -165,7 +172,10 @@ where
         .initial_connection_window_size(8 * 1024 * 1024)
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30));
-    let service = router.map_request(|request: hyper::Request<hyper::body::Incoming>| request.map(Body::new));
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.map(Body::new)
+    });
     let service = TowerToHyperService::new(service.map_err(|never: Infallible| match never {}));
     let io = TokioIo::new(Box::pin(IdleTimeout::new(stream, STILL)));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));

@@ -42,6 +42,7 @@ pub fn facts(
         zone: record.zone.clone(),
         roles: record.roles.clone(),
         pledge: record.pledge,
+        uplink: record.uplink,
         disk,
         held: blocks::bytes_in(&places.data_dir()),
         garage_id,

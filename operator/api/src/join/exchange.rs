@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{HostKey, Member, TokenId, TrustList};
 use crate::agent::DiskReport;
 use crate::document::Role;
-use crate::{Bytes, HostName, NodeId, OwnerName, Secret, ZoneName, exposed};
+use crate::{Bytes, HostName, NodeId, OwnerName, Rate, Secret, ZoneName, exposed};
 
 /// A host asks to be let in. The same question may be put any number of times: a host that was let in once gets the same
 /// answer, and its token is not spent again.
@@ -40,6 +40,9 @@ pub struct JoinFacts {
     /// Bytes it lends.
     #[serde(default)]
     pub pledge: Option<Bytes>,
+    /// The most bytes a second that it may send; `None`: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Rate>,
     /// The disk that its data would be on.
     pub disk: DiskReport,
     /// Bytes of blocks that lie there already, from an earlier life.
@@ -175,6 +178,9 @@ pub struct Admitted {
     pub standing: Admission,
     /// Since when.
     pub at: Timestamp,
+    /// Until when it is expected to be away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Timestamp>,
 }
 
 impl Admission {

@@ -11,7 +11,7 @@ spec:
   hosts:
     - { name: paris-1, owner: maison, zone: paris, roles: [storage, gateway], pledge: 2Ti, address: paris-1.example.org }
     - { name: lyon-1, zone: lyon, roles: [storage], pledge: 1Ti, away: { until: 2026-12-01T00:00:00Z } }
-    - { name: nomad, zone: lyon, roles: [gateway] }
+    - { name: nomad, zone: lyon, roles: [gateway], uplink: 2MB/s }
   pools:
     - { name: rack, zone: rack-1, replicas: 3, roles: [storage], pledge: 500Gi, storageClassName: local }
   admission: { approval: automatic, maxPledge: 4Ti, zones: [paris, lyon, rack-1], minGarage: "2.5" }

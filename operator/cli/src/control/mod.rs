@@ -84,6 +84,14 @@ pub(crate) enum HostAction {
         /// The host.
         host: HostName,
     },
+    /// It is expected to be away until then; without a time, no more.
+    Away {
+        /// The host.
+        host: HostName,
+        /// Until when.
+        #[serde(default)]
+        until: Option<Timestamp>,
+    },
     /// It is out at once, without its help.
     Evict {
         /// The host.
@@ -126,6 +134,15 @@ impl fmt::Display for HostAction {
             Self::TakeBack { host } => write!(f, "take {host} back"),
             Self::Remove { host } => write!(f, "remove {host}"),
             Self::Leave { host } => write!(f, "let {host} leave"),
+            Self::Away {
+                host,
+                until: Some(until),
+            } => write!(
+                f,
+                "expect {host} to be away until {}",
+                until.strftime("%Y-%m-%d %H:%MZ")
+            ),
+            Self::Away { host, until: None } => write!(f, "expect {host} to be there"),
             Self::Evict { host } => write!(f, "evict {host}"),
             Self::Readmit { host } => write!(f, "let {host} join again"),
             Self::NewDisk { host } => write!(f, "take the empty data disk of {host} for a new one"),

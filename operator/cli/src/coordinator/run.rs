@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::control::server::{self as control, Request, Wanted};
 use crate::deciding::source::Source;
 use crate::deciding::{Deciding, Joined};
+use crate::report;
 use crate::signals;
 use crate::up::metrics;
 use crate::up::{Folder, take_folder};
@@ -150,7 +151,8 @@ pub(super) async fn run(args: RunArgs, context: &mut Context) -> anyhow::Result<
         clock: clock.clone(),
     };
     let tokens = admissions::routes(admissions.clone(), settings.addresses.clone(), clock.clone())
-        .merge(kits::routes(source.clone(), wanted.clone()));
+        .merge(kits::routes(source.clone(), wanted.clone()))
+        .merge(report::routes(store.clone()));
     let kits = Kits::start(source, wanted);
     let (_server, mut requests) = control::start(&folder.control_socket(), shown, rendered, tokens)
         .context("the control socket cannot be made")?;

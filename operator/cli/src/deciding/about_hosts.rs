@@ -73,6 +73,15 @@ impl Deciding {
                 self.may_edit(host, field(host, "active"))?;
                 edited
             }
+            HostAction::Away { host, until } => {
+                let edited = edit::away(&document, host, *until)?;
+                let change = match until {
+                    Some(until) => format!("set `away: {{ until: {until} }}` in spec.hosts[{host}]"),
+                    None => format!("take `away` out of spec.hosts[{host}]"),
+                };
+                self.may_edit(host, change)?;
+                edited
+            }
             HostAction::Remove { host } | HostAction::Leave { host } => {
                 let edited = edit::without(&document, host)?;
                 self.may_edit(host, format!("take spec.hosts[{host}] out"))?;
@@ -114,6 +123,19 @@ impl Deciding {
                 format!("{host} gives its data to the others, and then does not belong any more"),
             ),
             HostAction::TakeBack { host } => (host, format!("{host} may hold data again")),
+            HostAction::Away {
+                host,
+                until: Some(until),
+            } => (
+                host,
+                format!(
+                    "Until {} nobody misses {host}; what needs it waits",
+                    until.strftime("%Y-%m-%d %H:%MZ")
+                ),
+            ),
+            HostAction::Away { host, until: None } => {
+                (host, format!("{host} is missed from now on when it is away"))
+            }
             _ => return Ok(None),
         };
         let Some(joined) = &self.joined else {
@@ -124,7 +146,7 @@ impl Deciding {
         if declared || standing.is_none() {
             return Ok(None);
         }
-        let goes = !matches!(action, HostAction::TakeBack { .. });
+        let goes = !matches!(action, HostAction::TakeBack { .. } | HostAction::Away { .. });
         let mut outcome = Outcome {
             consequences: vec![said],
             ..Outcome::default()
@@ -139,6 +161,7 @@ impl Deciding {
         let now = (context.clock)();
         match (action, standing) {
             (HostAction::Drain { .. }, _) => self.coordinator.ask(host, AskedFor::Drain).await?,
+            (HostAction::Away { until, .. }, _) => joined.admissions.expect_away(host, *until).await?,
             (HostAction::TakeBack { .. }, Some(Admission::Leaving)) => {
                 joined.admissions.let_leave(host, false, now).await?;
             }
@@ -225,6 +248,7 @@ impl Deciding {
             }
             HostAction::Drain { .. }
             | HostAction::TakeBack { .. }
+            | HostAction::Away { .. }
             | HostAction::Leave { .. }
             | HostAction::Remove { .. } => {}
         }

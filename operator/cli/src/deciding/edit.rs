@@ -1,8 +1,9 @@
 //! What `hayloft host drain` and `hayloft host remove` do to a document. Pure.
 
-use hayloft_api::document::HostState;
+use hayloft_api::document::{Away, HostState};
 use hayloft_api::rules::{self, Violations};
 use hayloft_api::{Document, HostName};
+use jiff::Timestamp;
 
 /// Why a document cannot be edited so.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,23 @@ pub(crate) fn state(document: &Document, host: &HostName, state: HostState) -> R
         "draining"
     };
     sound(edited, format!("{verb} {host}"))
+}
+
+/// The document in which the host is announced to be away until then, or not any more.
+///
+/// # Errors
+/// When there is no such host.
+pub(crate) fn away(
+    document: &Document,
+    host: &HostName,
+    until: Option<Timestamp>,
+) -> Result<Document, EditError> {
+    let mut edited = document.clone();
+    let Some(spec) = edited.spec.hosts.iter_mut().find(|spec| spec.name == *host) else {
+        return Err(unknown(document, host));
+    };
+    spec.away = until.map(|until| Away { until });
+    sound(edited, format!("an absence of {host}"))
 }
 
 /// The document without the host.
@@ -103,6 +121,18 @@ mod tests {
         );
         let removed = without(&document, &name("host-4")).unwrap();
         assert_eq!(removed, Document::laptop(3, Bytes::gib(2)).unwrap());
+    }
+
+    #[test]
+    fn an_absence_is_announced_and_taken_back() {
+        let document = Document::laptop(3, Bytes::gib(2)).unwrap();
+        let until: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        let announced = away(&document, &name("host-2"), Some(until)).unwrap();
+        assert_eq!(
+            announced.host(&name("host-2")).unwrap().away,
+            Some(Away { until })
+        );
+        assert_eq!(away(&announced, &name("host-2"), None).unwrap(), document);
     }
 
     #[test]

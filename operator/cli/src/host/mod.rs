@@ -6,7 +6,8 @@ pub(crate) mod wait;
 
 use std::path::PathBuf;
 
-use hayloft_api::HostName;
+use hayloft_api::{HostName, Span};
+use jiff::Timestamp;
 
 use crate::OutputFormat;
 use crate::confirm::Answer;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Let a host give its data to the others, and then forget it
     Remove(RemoveArgs),
+    /// Say that a host will be away for a while, so that nobody misses it
+    Away(AwayArgs),
     /// Put a host out at once, without its help, and change every secret that it knew
     Evict(EvictArgs),
     /// Say that the data disk of a host was replaced by an empty one
@@ -186,6 +189,49 @@ pub(crate) struct AllowMissingDataArgs {
     place: Where,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Its absence then does not count towards `rebalance.deadAfter`, and nobody is asked to decide. The layout stays as it \
+                  is while it is away: hosts that join, and others that leave, wait for it.\n\n\
+                  Examples:\n  hayloft host away host-4 --until 2026-12-01T00:00:00Z\n  hayloft host away host-4 --for 2w\n  \
+                  hayloft host away host-4 --back"
+)]
+pub(crate) struct AwayArgs {
+    /// The host
+    name: HostName,
+    /// Until when
+    #[arg(long, value_name = "TIME", required_unless_present_any = ["for_so_long", "back"], conflicts_with_all = ["for_so_long", "back"])]
+    until: Option<Timestamp>,
+    /// For how long, from now on
+    #[arg(
+        long = "for",
+        id = "for_so_long",
+        value_name = "TIME",
+        conflicts_with = "back"
+    )]
+    for_so_long: Option<Span>,
+    /// It is back
+    #[arg(long)]
+    back: bool,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Where,
+}
+
+impl AwayArgs {
+    fn until(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+        let until = match self.for_so_long {
+            Some(span) => Some(crate::token::in_so_long(now, span)?),
+            None => self.until,
+        };
+        if let Some(until) = until.filter(|until| *until <= now) {
+            anyhow::bail!("{until} is over; give a time that is to come, or --back");
+        }
+        Ok(until)
+    }
+}
+
 /// Does one of them.
 pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<()> {
     let (action, how, place) = match command {
@@ -232,6 +278,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<(
             };
             (action, how, place)
         }
+        Command::Away(args) => {
+            let until = args.until((context.clock)())?;
+            let host = args.name;
+            (HostAction::Away { host, until }, args.how, args.place)
+        }
         Command::NewDisk(args) => (HostAction::NewDisk { host: args.name }, args.how, args.place),
         Command::RestoreMetadata(args) => {
             let action = HostAction::RestoreMetadata {
@@ -266,6 +317,7 @@ fn wanted(action: &HostAction) -> Answer<'_> {
         HostAction::Drain { .. }
         | HostAction::TakeBack { .. }
         | HostAction::Readmit { .. }
+        | HostAction::Away { .. }
         | HostAction::Remove { .. }
         | HostAction::Leave { .. }
         | HostAction::RestoreMetadata { .. }

@@ -44,7 +44,7 @@ impl Goal {
                 Self::Mended(host.clone())
             }
             HostAction::Remove { host } | HostAction::Leave { host } => Self::Gone(host.clone()),
-            HostAction::Evict { .. } => Self::Converged,
+            HostAction::Evict { .. } | HostAction::Away { .. } => Self::Converged,
             HostAction::AllowMissingData { .. } => Self::Settled,
         }
     }

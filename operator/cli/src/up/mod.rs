@@ -30,6 +30,7 @@ use crate::context::Context;
 use crate::control::server as control;
 use crate::deciding::Deciding;
 use crate::garage_program;
+use crate::report;
 use crate::signals;
 use document::Asked;
 use hosts::{Hosts, Outfit};
@@ -147,7 +148,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<Exi
         .context("no folder for sockets")?;
     let (status, shown) = watch::channel(None);
     let (render, rendered) = watch::channel(None);
-    let (server, requests) = control::start(&control_socket, shown, rendered, axum::Router::new())
+    let (server, requests) = control::start(&control_socket, shown, rendered, report::routes(store.clone()))
         .context("the control socket cannot be made")?;
 
     let outfit = Outfit {

@@ -72,6 +72,7 @@ fn desired(
             endpoints,
             memory,
             disk,
+            uplink,
             caches,
             fleet,
         } = gateway;
@@ -89,6 +90,7 @@ fn desired(
             cluster_key: secrets.cluster_key.clone(),
             memory: *memory,
             disk: *disk,
+            uplink: *uplink,
             caches: caches.clone(),
             fleet: fleet.as_deref().cloned(),
         }

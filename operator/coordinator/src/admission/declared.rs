@@ -1,6 +1,6 @@
 //! The document with those who joined without being declared.
 
-use hayloft_api::document::{HostSpec, HostState};
+use hayloft_api::document::{Away, HostSpec, HostState};
 use hayloft_api::join::{Admission as Standing, Admitted};
 use hayloft_api::{Document, HostName};
 
@@ -35,7 +35,8 @@ pub fn with_admitted(document: &Document, hosts: &[Admitted]) -> Document {
             pledge: facts.pledge,
             address: address.map(|address| address.trim_start_matches('[').trim_end_matches(']').to_owned()),
             state: HostState::Active,
-            away: None,
+            away: host.away.map(|until| Away { until }),
+            uplink: facts.uplink,
         });
     }
     document

@@ -152,6 +152,7 @@ fn facts(name: &str, id: u8) -> JoinFacts {
         zone: "lyon".parse().unwrap(),
         roles: vec![Role::Storage],
         pledge: Some(Bytes::gib(100)),
+        uplink: None,
         disk: DiskReport {
             data_available: 200 << 30,
             data_total: 300 << 30,
@@ -604,6 +605,14 @@ async fn hosts_that_joined_undeclared_are_in_the_document_that_is_followed() {
         .put_out(&"lyon-2".parse().unwrap(), now())
         .await
         .unwrap();
+    let until: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+    let admissions = &scene.admissions;
+    let away = |name: &str, until| {
+        let name: HostName = name.parse().unwrap();
+        async move { admissions.expect_away(&name, until).await }
+    };
+    away("lyon-1", Some(until)).await.unwrap();
+    assert!(away("lyon-2", Some(until)).await.is_err(), "it was put out");
     let hosts = scene.admissions.hosts().await.unwrap();
     let document = with_admitted(&scene.document.borrow(), &hosts);
     let names: Vec<_> = document
@@ -616,5 +625,14 @@ async fn hosts_that_joined_undeclared_are_in_the_document_that_is_followed() {
     let joined = &document.spec.hosts[3];
     assert_eq!(joined.address.as_deref(), Some("lyon-1.example.org"));
     assert_eq!(joined.pledge, Some(Bytes::gib(100)));
+    assert_eq!(joined.away.as_ref().map(|away| away.until), Some(until));
+    away("lyon-1", None).await.unwrap();
+    let back = with_admitted(&document, &scene.admissions.hosts().await.unwrap());
+    assert_eq!(back.spec.hosts[3].away, joined.away, "what is declared wins");
+    let hosts = scene.admissions.hosts().await.unwrap();
+    assert_eq!(
+        with_admitted(&scene.document.borrow(), &hosts).spec.hosts[3].away,
+        None
+    );
     Document::from_yaml(&document.to_yaml().unwrap()).unwrap();
 }

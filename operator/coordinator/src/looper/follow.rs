@@ -53,7 +53,9 @@ impl Loop {
                 .details
                 .turn(client, &up, &mut memory.moves, &started, now)
                 .await;
-            memory.details.count_requests(&clients, now).await;
+            if let Some(seen) = memory.details.count_requests(&clients, now).await {
+                memory.accounts.count(&seen);
+            }
         }
         self.learn_maps(cluster.layout.version, &cluster.through, links)
             .await;

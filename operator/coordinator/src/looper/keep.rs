@@ -79,6 +79,7 @@ impl Loop {
             }
         }
         if due {
+            self.memory.accounts.keep(&self.store).await?;
             self.kept.presence_at = Some(now);
         }
         self.memory.events.keep(&self.store).await

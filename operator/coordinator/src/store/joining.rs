@@ -101,6 +101,12 @@ fn read_admitted(row: &SqliteRow) -> Option<(Admitted, Option<Pin>)> {
         facts: serde_json::from_str(&text("facts")?).ok()?,
         standing,
         at: Timestamp::from_second(row.try_get("at").ok()?).ok()?,
+        away: row
+            .try_get::<Option<i64>, _>("away")
+            .ok()?
+            .map(Timestamp::from_second)
+            .transpose()
+            .ok()?,
     };
     Some((admitted, signed_by.map(|pin| pin.parse()).transpose().ok()?))
 }
@@ -255,7 +261,7 @@ impl Store {
     /// All hosts that ever spent a use, by name, and the authority that each one's newest certificate is of.
     pub(crate) async fn admitted(&self) -> Result<Vec<(Admitted, Option<Pin>)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT key, token, facts, standing, leaving, at, signed_by FROM admitted ORDER BY name, at",
+            "SELECT key, token, facts, standing, leaving, at, away, signed_by FROM admitted ORDER BY name, at",
         )
         .fetch_all(&self.pool)
         .await
@@ -268,7 +274,7 @@ impl Store {
     /// One of them, by its key.
     pub(crate) async fn admitted_key(&self, key: HostKey) -> Result<Option<Admitted>, StoreError> {
         let row = sqlx::query(
-            "SELECT key, token, facts, standing, leaving, at, signed_by FROM admitted WHERE key = ?",
+            "SELECT key, token, facts, standing, leaving, at, away, signed_by FROM admitted WHERE key = ?",
         )
         .bind(key.to_string())
         .fetch_optional(&self.pool)
@@ -304,6 +310,21 @@ impl Store {
                 .rows_affected();
         }
         Ok(moved > 0)
+    }
+
+    /// Keeps until when a host that belongs is expected to be away; `false`: none with that name belongs.
+    pub(crate) async fn put_away(
+        &self,
+        name: &HostName,
+        until: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        sqlx::query("UPDATE admitted SET away = ? WHERE name = ? AND standing = 'in'")
+            .bind(until.map(Timestamp::as_second))
+            .bind(name.as_str())
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected() > 0)
+            .map_err(query("keep until when a host is away"))
     }
 
     /// Keeps what a host that belongs says of itself now.

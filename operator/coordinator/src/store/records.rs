@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Gateway,
     /// Hosts that were evicted and of whose metadata a snapshot is still kept; the value is where.
     Leftover,
+    /// What hosts held, served and moved, by month.
+    Month,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Self::Known => "known",
             Self::Gateway => "gateway",
             Self::Leftover => "leftover",
+            Self::Month => "month",
         }
     }
 }

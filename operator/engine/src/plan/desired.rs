@@ -262,6 +262,7 @@ fn gateway(input: &Input<'_>, member: &Member<'_>) -> Result<Option<GatewayPlan>
         endpoints,
         memory: spec.gateway.cache.memory,
         disk: spec.gateway.cache.disk,
+        uplink: member.spec.and_then(|spec| spec.uplink),
         caches: spec.caches.clone(),
         fleet: fleet.map(Box::new),
     }))

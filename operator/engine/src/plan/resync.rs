@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hayloft_api::NodeId;
+use hayloft_api::{NodeId, Rate};
 
 use crate::resync::{Pace, resync_setting};
 use crate::{Input, Member, Plan, Reason, ResyncFacts, Step};
@@ -15,6 +15,11 @@ fn is_to_stop(member: &Member<'_>, plan: &Plan) -> bool {
     });
     let told = member.facts.and_then(|facts| facts.told.as_ref());
     now.or(told).is_some_and(|told| told.garage.is_none())
+}
+
+/// The tighter of two limits.
+fn least(one: Option<Rate>, other: Option<Rate>) -> Option<Rate> {
+    one.into_iter().chain(other).min()
 }
 
 /// Sets the resync of every member, where it is not as it should be.
@@ -39,7 +44,7 @@ pub(super) fn set(input: &Input<'_>, plan: &mut Plan) {
             clients_idle: input.snapshot.clients_idle,
             in_window: input.in_window(),
             workers: rebalance.resync_workers,
-            max_rate: rebalance.max_rate,
+            max_rate: least(rebalance.max_rate, member.spec.and_then(|spec| spec.uplink)),
             sending: facts.sending,
             last,
         });

@@ -1,11 +1,13 @@
 //! Hosts that hold nothing any more: when they may forget that they were members.
 
+use std::collections::BTreeSet;
+
 use hayloft_api::NodeId;
 use hayloft_api::agent::DataState;
 use jiff::{SignedDuration, Timestamp};
 
 use super::moves;
-use crate::{Input, Member, Plan, Reason, WaitsFor};
+use crate::{Input, Member, Plan, Reason, RepairKind, Step, WaitsFor};
 
 /// Garage offers a block that it does not need to others, and then deletes it, so long after it is not needed any more:
 /// 600 s, and 10 s more.
@@ -57,11 +59,15 @@ fn empty_since_it_left(input: &Input<'_>, member: &Member<'_>) -> bool {
     let Some(left) = left_for_good(input, member) else {
         return false;
     };
-    let blocks = member.report().and_then(|report| report.blocks);
+    count(member).is_some_and(|(blocks, at)| blocks == 0 && at > left)
+}
+
+/// Blocks on the host's disk, and when they were counted by the coordinator's clock.
+fn count(member: &Member<'_>) -> Option<(u64, Timestamp)> {
+    let blocks = member.report()?.blocks?;
     // The count bears the host's own time.
-    let skew = member.facts.and_then(|facts| facts.skew).unwrap_or_default();
-    let counted = blocks.and_then(|blocks| Some((blocks.count, blocks.at.checked_sub(skew).ok()?)));
-    counted.is_some_and(|(count, at)| count == 0 && at > left)
+    let skew = member.facts?.skew.unwrap_or_default();
+    Some((blocks.count, blocks.at.checked_sub(skew).ok()?))
 }
 
 /// When the version that took its role had settled: from then on nothing is written to it.
@@ -105,6 +111,51 @@ pub(super) fn wait_for(input: &Input<'_>, plan: &mut Plan) {
                     .map(|blocks| blocks.count),
             },
         };
+        if let WaitsFor::Empty { .. } = waits_for {
+            have_stranded_blocks_offered(input, member, until, plan);
+        }
         plan.wait(what, waits_for);
     }
+}
+
+/// A host whose power failed may have forgotten what it was about to offer. Repairing blocks puts all that lie on its disk into its
+/// queue again.
+fn have_stranded_blocks_offered(
+    input: &Input<'_>,
+    member: &Member<'_>,
+    until: Option<Timestamp>,
+    plan: &mut Plan,
+) {
+    let (Some(cluster), Some(facts), Some(id), Some(until)) =
+        (input.cluster(), member.facts, member.id(), until)
+    else {
+        return;
+    };
+    let now = input.snapshot.now;
+    let upkeep = facts.upkeep.as_ref();
+    let last = upkeep.and_then(|upkeep| upkeep.blocks).filter(|at| *at > until);
+    let lately = |at: Timestamp| now.duration_since(at) < GIVING_DELAY;
+    let rests = cluster
+        .nodes
+        .get(&id)
+        .is_some_and(|node| node.up && node.queue == Some(0));
+    let Some((blocks, counted)) = count(member) else {
+        return;
+    };
+    if blocks == 0
+        || counted <= until
+        || !rests
+        || upkeep.is_some_and(|upkeep| upkeep.busy)
+        || last.is_some_and(|at| lately(at) || counted <= at)
+    {
+        return;
+    }
+    plan.step(
+        Step::LaunchRepair {
+            through: cluster.through.clone(),
+            nodes: BTreeSet::from([id]),
+            kind: RepairKind::Blocks,
+        },
+        Reason::Stranded { blocks },
+    );
 }

@@ -182,6 +182,43 @@ fn blocks_move_fast_while_clients_are_idle() {
 }
 
 #[test]
+fn a_host_with_a_thin_uplink_does_not_move_blocks_faster_than_that_and_the_others_do() {
+    let mut world = World::converged(3);
+    world.kept = true;
+    world.document = document(4);
+    let thin = Some("2MB/s".parse().unwrap());
+    world.document.spec.hosts[1].uplink = thin;
+    world.starts(4);
+    world.snapshot.clients_idle = true;
+    while world.versions.len() < 2 {
+        world.round();
+    }
+    for n in [1, 2] {
+        let facts = world.snapshot.hosts.get_mut(&name(n)).unwrap();
+        facts.sending = Some("3MB/s".parse().unwrap());
+    }
+    world.round();
+    let resync = |n| world.snapshot.hosts[&name(n)].resync.unwrap();
+    assert!(resync(1).workers > 2, "{:?}", resync(1));
+    assert!(resync(2).tranquility > 2, "{:?}", resync(2));
+}
+
+#[test]
+fn a_leaver_that_forgot_what_it_was_about_to_give_away_is_told_to_look_again() {
+    let mut world = World::converged(4);
+    world.kept = true;
+    world.garage.put(0).unwrap();
+    world.document.spec.hosts[3].state = HostState::Drained;
+    while world.versions.len() < 2 {
+        world.round();
+    }
+    world.watches(60);
+    world.dies_in_the_second_of_its_ack(4);
+    world.watches(3600);
+    assert_eq!(world.retired, [(name(4), 0)], "{}", world.plan());
+}
+
+#[test]
 fn a_host_that_retires_is_not_told_how_fast_to_move_blocks_any_more() {
     let mut world = World::converged(4);
     world.kept = true;

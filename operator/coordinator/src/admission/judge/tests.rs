@@ -32,6 +32,7 @@ fn facts() -> JoinFacts {
         zone: "lyon".parse().unwrap(),
         roles: vec![Role::Storage],
         pledge: Some(Bytes::gib(100)),
+        uplink: None,
         disk: DiskReport {
             data_available: 200 << 30,
             data_total: 300 << 30,
