@@ -84,6 +84,7 @@ pub(crate) fn one_line(output: &Output) -> String {
 pub(crate) struct Up {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    dir: PathBuf,
     ready_file: PathBuf,
 }
 
@@ -118,13 +119,43 @@ impl Up {
         Self {
             child,
             lines,
+            dir: dir.to_owned(),
             ready_file,
         }
     }
 
     /// Waits for the ready file and gives what is in it.
     pub(crate) fn ready(&self) -> Value {
-        until(|| self.ready_now(), || format!("not ready: {}", self.text()))
+        until(
+            || self.ready_now(),
+            || format!("not ready: {}\n{}", self.text(), self.state()),
+        )
+    }
+
+    /// How it stands, and what its units said last, for whoever looks why a test failed.
+    fn state(&self) -> String {
+        let output = hayloft()
+            .args(["status", "-o", "json", "--dir"])
+            .arg(&self.dir)
+            .output();
+        let mut text = output.map_or_else(
+            |error| error.to_string(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        );
+        let hosts = fs::read_dir(self.dir.join("hosts"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for log in hosts.map(|host| host.path().join("logs/garage.log")) {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let last: Vec<&str> = said.lines().rev().take(15).collect();
+            text.push_str(&format!(
+                "\n{}, the newest first:\n{}",
+                log.display(),
+                last.join("\n")
+            ));
+        }
+        text
     }
 
     pub(crate) fn ready_now(&self) -> Option<Value> {
