@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayloft_api::agent::{BlocksReport, DataState, HostDesired, HostReport};
+use hayloft_api::agent::{BlocksReport, DataState, GarageWaiting, HostDesired, HostReport, ProgramStanding};
 use hayloft_api::question::{Answer, Census, Question, Refusal};
 use hayloft_api::{HostName, NodeId};
 use hayloft_garage::{GarageVersion, NodeKeyError};
@@ -26,6 +26,7 @@ use crate::promise::KeptPromise;
 use crate::report;
 use crate::streams::Tunnels;
 use crate::unit::{Unit, UnitName};
+use crate::versions::Versions;
 
 /// Facts that change by themselves (the disk, the layout) are looked at so often: a few small files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -190,6 +191,7 @@ pub struct Agent<D> {
     shared: Arc<Shared>,
     report: watch::Sender<HostReport>,
     seq: u64,
+    versions: Versions,
 }
 
 impl<D: Driver + Sync> Agent<D> {
@@ -240,6 +242,8 @@ impl<D: Driver + Sync> Agent<D> {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (paused, is_paused) = watch::channel(false);
         let answering = tokio::spawn(answer::run(shared.clone(), asked, is_paused.clone()));
+        let version = config.garage_version.to_string();
+        let versions = Versions::with(&config.places.versions(), &config.places.garage, &version);
         let counted = shared.counter.finished();
         let states = driver.states();
         let mut agent = Self {
@@ -260,6 +264,7 @@ impl<D: Driver + Sync> Agent<D> {
             refused: false,
             shared,
             seq: 0,
+            versions,
         };
         agent.keep_ports();
         agent.follow().await;
@@ -522,6 +527,23 @@ impl<D: Driver + Sync> Agent<D> {
         let mut report = report::empty(&self.config, self.garage_id, *self.ports.borrow());
         report.seq = self.seq;
         report.generation = generation;
+        if let Some(other) = states
+            .get(&UnitName::Garage)
+            .and_then(|state| state.other.as_ref())
+        {
+            let offered = report.garage_version.take().unwrap_or_default();
+            report.garage_version = match other.standing {
+                ProgramStanding::Trying => Some(offered.clone()),
+                ProgramStanding::Held | ProgramStanding::Refused => {
+                    self.versions.of(&other.former).map(str::to_owned)
+                }
+            };
+            report.garage_waiting = Some(GarageWaiting {
+                program: self.config.places.garage.to_string_lossy().into_owned(),
+                version: offered,
+                standing: other.standing,
+            });
+        }
         report.units = report::units(&states, self.trouble.as_deref());
         report.disk = report::disk(&self.config.places.dir);
         report.layout = self.followed.look(self.garage_id);

@@ -44,6 +44,13 @@ impl Cause {
             .map(|(_, cause)| *cause)
     }
 
+    /// Whether a line says that a unit goes on without something that it is there for. Garage does so when one of its APIs cannot
+    /// listen (2.5.0): it reaches its peers, and nobody reaches its S3.
+    #[must_use]
+    pub fn cripples(line: &str) -> bool {
+        line.contains("API server exited with error")
+    }
+
     /// The cause in a few words, to stand after "died: ".
     #[must_use]
     pub fn in_words(self) -> &'static str {

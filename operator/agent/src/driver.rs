@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use hayloft_api::agent::ProgramStanding;
 use tokio::sync::watch;
 
 use crate::cause::Cause;
@@ -61,6 +63,17 @@ pub struct UnitState {
     pub cause: Option<Cause>,
     /// Where it says that it listens.
     pub listening: Option<String>,
+    /// Another program than the one that it shall run as.
+    pub other: Option<OtherProgram>,
+}
+
+/// A unit does not run the program that it shall, or that one has yet to prove itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherProgram {
+    /// The one that ran before, and runs now unless the other is being tried.
+    pub former: PathBuf,
+    /// How far the one is that it shall run.
+    pub standing: ProgramStanding,
 }
 
 impl UnitState {
@@ -73,6 +86,7 @@ impl UnitState {
             last_error: None,
             cause: None,
             listening: None,
+            other: None,
         }
     }
 }

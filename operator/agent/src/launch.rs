@@ -104,6 +104,12 @@ impl Places {
         self.dir.join("ledger.json")
     }
 
+    /// Which version each Garage is that was ever to run here.
+    #[must_use]
+    pub fn versions(&self) -> PathBuf {
+        self.dir.join("versions.json")
+    }
+
     /// The cluster's newest recovery kit.
     #[must_use]
     pub fn kit(&self) -> PathBuf {
@@ -244,6 +250,7 @@ fn garage_unit(
         door: None,
         rereads: false,
         grace: GARAGE_GRACE,
+        hold: desired.program.as_deref() != places.garage.to_str(),
     })
 }
 
@@ -341,6 +348,7 @@ fn gateway_unit(desired: &GatewayDesired, places: &Places, secrets: Secrets) -> 
         door: Some(desired.listen.clone()),
         rereads: true,
         grace: GATEWAY_GRACE,
+        hold: false,
     })
 }
 
@@ -400,6 +408,7 @@ pub(crate) mod tests {
                 s3_region: "garage".into(),
                 zone: "zone-1".parse().unwrap(),
                 rpc_public: None,
+                program: None,
                 bootstrap_peers: vec![],
             }),
             gateway: Some(GatewayDesired {

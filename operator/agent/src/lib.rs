@@ -32,6 +32,7 @@ pub mod snapshots;
 pub mod streams;
 pub mod systemd;
 pub mod unit;
+mod versions;
 pub mod whereabouts;
 
 pub use agent::{Agent, AgentConfig, AgentHandle, StartError};

@@ -36,6 +36,30 @@ impl Ports {
     }
 }
 
+/// Ports are taken from here where none is named: below those that the system gives to outgoing connections (from 32768 on, see
+/// `ip_local_port_range` in <https://man7.org/linux/man-pages/man7/ip.7.html>), which could take one between two lives of a program.
+const FIRST: u16 = 20_011;
+/// How many there are; a prime.
+const MANY: u16 = 11_987;
+/// So many are tried before any port will do.
+const TRIES: usize = 64;
+
+/// A port that is free now; `port` is 0 where any will do.
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let at = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    if port != 0 {
+        return at(port);
+    }
+    for _ in 0..TRIES {
+        // The system's own choice is the chance in it.
+        let chance = at(0)?.local_addr()?.port();
+        if let Ok(listener) = at(FIRST + chance % MANY) {
+            return Ok(listener);
+        }
+    }
+    at(0)
+}
+
 /// Ports that nothing else can take until this is dropped.
 #[derive(Debug)]
 pub struct HeldPorts {
@@ -69,8 +93,8 @@ impl HeldPorts {
         let Reach::Network(network) = reach else {
             return Self::again_or_random(last);
         };
-        let again = TcpListener::bind((Ipv4Addr::LOCALHOST, last.map_or(0, |last| last.s3)));
-        let s3 = again.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let again = listen(last.map_or(0, |last| last.s3));
+        let s3 = again.or_else(|_| listen(0))?;
         let ports = Ports {
             rpc: network.rpc,
             s3: s3.local_addr()?.port(),
@@ -96,8 +120,8 @@ impl HeldPorts {
     }
 
     fn bind(rpc: u16, s3: u16) -> io::Result<Self> {
-        let rpc = TcpListener::bind((Ipv4Addr::LOCALHOST, rpc))?;
-        let s3 = TcpListener::bind((Ipv4Addr::LOCALHOST, s3))?;
+        let rpc = listen(rpc)?;
+        let s3 = listen(s3)?;
         let ports = Ports {
             rpc: rpc.local_addr()?.port(),
             s3: s3.local_addr()?.port(),
@@ -148,6 +172,7 @@ mod tests {
         let two = HeldPorts::again_or_random(Some(one.ports())).unwrap();
         assert_ne!(one.ports(), two.ports());
         let ports = one.ports();
+        assert!(ports.rpc < 32_768 && ports.s3 < 32_768, "{ports:?}");
         drop(one);
         assert_eq!(HeldPorts::again_or_random(Some(ports)).unwrap().ports(), ports);
     }

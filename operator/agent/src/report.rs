@@ -20,6 +20,7 @@ pub(crate) fn empty(config: &AgentConfig, garage_id: NodeId, ports: Ports) -> Ho
         generation: None::<Generation>,
         garage_id,
         garage_version: Some(config.garage_version.to_string()),
+        garage_waiting: None,
         rpc_addr: config.places.reach.rpc_public(ports),
         s3_addr: config.places.reach.s3_public(&config.host, ports),
         admin: AdminAddress::Unix(config.places.admin_socket.clone()),

@@ -105,6 +105,8 @@ pub struct Unit {
     pub rereads: bool,
     /// How long it may take to stop before it is killed.
     pub grace: Duration,
+    /// Where it outlives the agent: it goes on with the program that it has, though it shall be another one.
+    pub hold: bool,
 }
 
 impl Unit {
@@ -122,6 +124,7 @@ impl Unit {
             door,
             rereads: _,
             grace: _,
+            hold: _,
         } = self;
         *name != other.name
             || *launch != other.launch

@@ -55,6 +55,7 @@ fn shell(dir: &Path, script: &str) -> Unit {
         door: None,
         rereads: false,
         grace: Duration::from_millis(500),
+        hold: false,
     }
 }
 
@@ -315,6 +316,7 @@ fn desired(n: u64) -> HostDesired {
             s3_region: "garage".into(),
             zone: "z".parse().unwrap(),
             rpc_public: None,
+            program: None,
             bootstrap_peers: vec![],
         }),
         gateway: None,
@@ -392,6 +394,31 @@ async fn a_taken_port_is_answered_with_other_ports() {
         .unwrap();
     let after = after.unwrap().clone();
     assert_ne!((after.rpc_addr, after.s3_addr), (before.rpc_addr, before.s3_addr));
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn a_garage_that_goes_on_without_its_s3_is_started_again_with_other_ports() {
+    let dir = tempfile::tempdir().unwrap();
+    let garage = program(
+        &dir.path().join("garage"),
+        "[ -e tried ] && exec /bin/sleep 1000; : > tried; echo 'ERROR garage::server: S3 API server exited with error: IO error: \
+         Address already in use (os error 98)' >&2; exec /bin/sleep 1000",
+    );
+    let config = agent(dir.path(), garage);
+    let handle = Agent::start(config, ChildDriver::new(spawner(), [1; 32]))
+        .await
+        .unwrap();
+    let before = handle.report.borrow().s3_addr.clone();
+    handle.desired.send_replace(Some(desired(1)));
+    let runs_again = |report: &HostReport| {
+        report.unit("garage").is_some_and(|unit| unit.restarts == 1) && report.runs("garage")
+    };
+    let mut report = handle.report.clone();
+    let after = timeout(Duration::from_secs(10), report.wait_for(runs_again))
+        .await
+        .unwrap();
+    assert_ne!(after.unwrap().s3_addr, before);
     handle.stop().await;
 }
 

@@ -14,6 +14,7 @@ use hayloft_agent::driver::{Driver, Phase, UnitState, UnitStates};
 use hayloft_agent::files::Owner;
 use hayloft_agent::systemd::{Account, SystemdConfig, SystemdDriver};
 use hayloft_agent::unit::{Ready, Unit, UnitFile, UnitName};
+use hayloft_api::agent::ProgramStanding;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -127,6 +128,7 @@ impl Host {
             door: None,
             rereads: false,
             grace: Duration::from_secs(1),
+            hold: false,
         }
     }
 
@@ -373,6 +375,48 @@ async fn what_systemd_cannot_run_is_said_in_a_sentence() {
     assert!(matches!(state.phase, Phase::BackingOff { .. }));
     assert!(state.last_error.unwrap().contains("my programs"));
     assert_eq!(host.told(), "");
+}
+
+#[tokio::test]
+async fn another_program_waits_for_leave_while_the_former_one_is_there() {
+    let host = Host::new();
+    let former = host.at("garage-old");
+    fs::write(&former, "").unwrap();
+    let known = format!(r#"{{"good":{{"path":{former:?},"stamp":null}},"refused":null}}"#);
+    fs::write(host.at("agent/garage.programs"), known).unwrap();
+    let mut unit = host.garage("hush");
+    unit.launch.program = "/opt/garage-new".into();
+    unit.hold = true;
+    let names = |program: &Path| {
+        let text = fs::read_to_string(host.at("units/hayloft-garage.service")).unwrap_or_default();
+        text.contains(&format!("ExecStart={} ", program.display()))
+    };
+    let standing = |state: &UnitState| state.other.as_ref().map(|other| other.standing);
+    let mut driver = host.driver();
+    let mut states = driver.states();
+    driver.converge(vec![unit.clone()]).await;
+    let state = until(&mut states, UnitName::Garage, runs).await;
+    assert!(names(&former));
+    assert_eq!(standing(&state), Some(ProgramStanding::Held));
+    unit.hold = false;
+    driver.converge(vec![unit.clone()]).await;
+    let tried = |state: &UnitState| standing(state) == Some(ProgramStanding::Trying);
+    until(&mut states, UnitName::Garage, tried).await;
+    until_told(&host, |told| {
+        told.contains("restart --no-block hayloft-garage.service")
+    })
+    .await;
+    assert!(names(Path::new("/opt/garage-new")));
+    // Where the former one is gone, there is nothing to wait with.
+    drop(driver);
+    fs::remove_file(&former).unwrap();
+    unit.launch.program = "/opt/garage-newer".into();
+    unit.hold = true;
+    let mut next = host.driver();
+    let mut states = next.states();
+    next.converge(vec![unit]).await;
+    until(&mut states, UnitName::Garage, runs).await;
+    assert!(names(Path::new("/opt/garage-newer")));
 }
 
 #[tokio::test]

@@ -88,6 +88,9 @@ pub struct GarageDesired {
     /// `host:port` at which members reach its RPC, where the document knows that and the agent does not.
     #[serde(default)]
     pub rpc_public: Option<String>,
+    /// The program that its Garage may be restarted into, as [`GarageWaiting`] names it; `None`: the one that runs goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// All other members known, by address. A change needs no restart: see [`GarageDesired::needs_restart`].
     pub bootstrap_peers: Vec<Peer>,
 }
@@ -104,6 +107,7 @@ impl GarageDesired {
             s3_region,
             zone: _,
             rpc_public,
+            program: _,
             bootstrap_peers: _,
         } = self;
         *replication_factor != running.replication_factor
@@ -214,8 +218,11 @@ pub struct HostReport {
     pub generation: Option<Generation>,
     /// The id of its Garage node key, which exists before Garage first starts.
     pub garage_id: NodeId,
-    /// The version of the Garage binary, e.g. `2.5.0`.
+    /// The version of the Garage that runs, or would be started, e.g. `2.5.0`.
     pub garage_version: Option<String>,
+    /// Another Garage that is installed, and not the one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub garage_waiting: Option<GarageWaiting>,
     /// `host:port` at which members reach its Garage's RPC.
     pub rpc_addr: String,
     /// `host:port` at which gateways reach its Garage's S3 API.
@@ -250,6 +257,30 @@ pub struct HostReport {
     /// The host's clock as it made this report.
     #[serde(default)]
     pub clock: Timestamp,
+}
+
+/// A Garage that a host would run, and does not yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GarageWaiting {
+    /// What tells it from others: its path on the host. Only ever compared, never run because somebody named it.
+    pub program: String,
+    /// Its version.
+    pub version: String,
+    /// How far it is.
+    pub standing: ProgramStanding,
+}
+
+/// How far a program is that shall follow another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProgramStanding {
+    /// It waits for leave.
+    Held,
+    /// It was started, and has yet to run for a while.
+    Trying,
+    /// It did not come up, and the former one runs again.
+    Refused,
 }
 
 /// The unit name of the Garage daemon in reports.

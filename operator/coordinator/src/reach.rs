@@ -193,6 +193,7 @@ mod tests {
             generation: None,
             garage_id: hayloft_api::NodeId::from_public_key([n; 32]),
             garage_version: None,
+            garage_waiting: None,
             rpc_addr: format!("h{n}:3901"),
             s3_addr: door,
             admin: AdminAddress::Url("http://nowhere".into()),

@@ -13,6 +13,7 @@ mod replace;
 mod resync;
 mod retire;
 mod settle;
+mod upgrade;
 mod upkeep;
 mod version;
 
@@ -117,6 +118,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     resync::set(input, &mut plan);
     access::ensure(input, &mut plan);
     upkeep::look_after(input, &mut plan);
+    upgrade::permit(input, &mut plan);
     for pool in &input.document.spec.pools {
         plan.wait(
             format!("make the {} hosts of pool {}", pool.replicas, pool.name),

@@ -42,6 +42,9 @@ pub struct GaragePlan {
     /// `host:port` at which members reach its RPC, where the document knows that and the agent does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rpc_public: Option<String>,
+    /// The program that it may be restarted into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The other members.
     pub peers: Vec<Peer>,
 }
@@ -80,7 +83,7 @@ pub enum Step {
         /// The host.
         host: HostName,
         /// All it shall run.
-        plan: HostPlan,
+        plan: Box<HostPlan>,
     },
     /// Make a member connect to others.
     Connect {
@@ -306,6 +309,11 @@ pub enum Reason {
         /// Blocks on its disk.
         blocks: u64,
     },
+    /// Another Garage is installed on the host.
+    OtherGarage {
+        /// Its version.
+        version: String,
+    },
     /// The host's node was evicted: it may come back as another one.
     Barred,
     /// The host's data disk was replaced, as a person said.
@@ -414,6 +422,18 @@ pub enum WaitsFor {
     Removal {
         /// The hosts.
         hosts: Vec<String>,
+    },
+    /// Garage on another host, which runs anew, to prove itself.
+    GarageTrial {
+        /// The host.
+        host: HostName,
+    },
+    /// Another program: on this host Garage of that version did not come up.
+    GarageRefused {
+        /// The host.
+        host: HostName,
+        /// The version.
+        version: String,
     },
     /// Calm: nothing moves, nobody is down, no other upkeep runs.
     Calm,

@@ -221,6 +221,15 @@ impl fmt::Display for WaitsFor {
                 "the old metadata folder of {host}: everything has one copy only, and what the earlier node held \
                  would be lost; put the folder back, or begin a new cluster"
             ),
+            Self::GarageTrial { host } => write!(
+                f,
+                "Garage on {host}, which runs anew, to prove itself"
+            ),
+            Self::GarageRefused { host, version } => write!(
+                f,
+                "a person: Garage {version} did not come up on {host}, whose former one runs again; look at its journal, and install \
+                 another one"
+            ),
             Self::FitGarage { unfit } => write!(f, "another Garage: {unfit}"),
             Self::LargerDisk { disk, pledge } => {
                 write!(f, "a larger disk or a smaller pledge: {pledge} are pledged, and the disk has {}", disk.about())
@@ -278,6 +287,9 @@ impl fmt::Display for Reason {
                 f,
                 "it left, and {blocks} blocks lie on its disk that it has forgotten to offer to others"
             ),
+            Self::OtherGarage { version } => {
+                write!(f, "Garage {version} is installed on it, and it is its turn")
+            }
             Self::Barred => f.write_str("the node that it was is evicted; it may come back as a new one"),
             Self::NewDisk => f.write_str("its data disk was replaced, as a person said"),
             Self::OlderMetadata => f.write_str("its metadata went back to an earlier state"),

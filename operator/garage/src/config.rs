@@ -61,6 +61,7 @@ pub fn garage_toml(
         s3_region,
         zone: _,
         rpc_public: declared,
+        program: _,
         bootstrap_peers,
     } = desired;
     let GaragePaths {
@@ -170,6 +171,7 @@ mod tests {
             s3_region: "garage".into(),
             zone: "paris".parse().unwrap(),
             rpc_public: None,
+            program: None,
             bootstrap_peers: vec![
                 Peer {
                     id: NodeId::from_public_key([0xab; 32]),
@@ -216,6 +218,7 @@ mod tests {
             fsync: false,
             replication_factor: 1,
             rpc_public: Some("paris-1.example.org:3901".into()),
+            program: None,
             bootstrap_peers: vec![],
             ..desired()
         };

@@ -64,6 +64,7 @@ impl Bare {
                 s3_region: REGION.to_owned(),
                 zone: host.name().as_str().parse()?,
                 rpc_public: None,
+                program: None,
                 bootstrap_peers: peers
                     .iter()
                     .filter(|peer| peer.id != host.id())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
 
 use crate::cause::Cause;
 use crate::death::last_words;
@@ -84,7 +85,10 @@ struct Inner {
 
 /// Takes the lines of a unit, from both of its outputs. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct UnitLog(Arc<Mutex<Inner>>);
+pub struct UnitLog {
+    inner: Arc<Mutex<Inner>>,
+    crippled: Arc<Notify>,
+}
 
 impl UnitLog {
     /// A log at `path`; the file is made with the first line.
@@ -95,26 +99,32 @@ impl UnitLog {
 
     fn rotating_at(path: PathBuf, rotate_at: u64) -> Self {
         let file = RotatingFile::new(path, rotate_at);
-        Self(Arc::new(Mutex::new(Inner {
-            file,
-            tail: VecDeque::new(),
-            cause: None,
-            dropped: 0,
-        })))
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                file,
+                tail: VecDeque::new(),
+                cause: None,
+                dropped: 0,
+            })),
+            crippled: Arc::default(),
+        }
     }
 
     /// Forgets the last lines and the cause: a new life begins.
     pub fn begin(&self) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.tail.clear();
         inner.cause = None;
     }
 
     /// Takes one line. A file that cannot be written loses the line and nothing else.
     pub fn line(&self, line: &str) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cause) = Cause::of_line(line) {
             inner.cause = Some(cause);
+        }
+        if Cause::cripples(line) {
+            self.crippled.notify_one();
         }
         if inner.tail.len() == TAIL_LINES {
             inner.tail.pop_front();
@@ -137,13 +147,18 @@ impl UnitLog {
     /// The last cause that this life's lines named.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).cause
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).cause
+    }
+
+    /// Waits for a line that says that the unit goes on without something that it is there for.
+    pub async fn crippled(&self) {
+        self.crippled.notified().await;
     }
 
     /// The last line that says why, if any: the last one with an error in it, else the very last.
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         last_words(inner.tail.iter().map(String::as_str)).map(str::to_owned)
     }
 

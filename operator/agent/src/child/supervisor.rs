@@ -187,6 +187,10 @@ impl Supervisor {
                     let why = why_it_died(status, cause, log.last_words().as_deref());
                     return End::Died { ran: born.elapsed(), why, cause };
                 }
+                () = log.crippled() => {
+                    tracing::warn!(unit = %self.name, "it goes on without something that it is there for, and is started again");
+                    let _ = child.start_kill();
+                }
                 address = &mut listening, if !heard => {
                     heard = true;
                     if let Ok(address) = address {

@@ -85,6 +85,13 @@ impl Manager {
             .await
     }
 
+    /// Ends a unit's process at once; systemd starts it again.
+    pub(super) async fn kill(&self, name: UnitName) -> Result<(), ManagerError> {
+        let service = service_name(name);
+        self.do_it(&["kill", "--kill-whom=main", "--signal=KILL", &service], LONGEST)
+            .await
+    }
+
     /// Stops a unit, its socket first, and gives back when both are gone.
     pub(super) async fn stop(&self, name: UnitName, grace: Duration) -> Result<(), ManagerError> {
         let longest = LONGEST + grace;

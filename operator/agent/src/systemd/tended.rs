@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use hayloft_api::agent::ProgramStanding;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -21,12 +22,15 @@ use crate::agent::one_line;
 use crate::cause::Cause;
 use crate::child::backoff::Backoff;
 use crate::death::{How, last_words};
-use crate::driver::{Phase, UnitState};
+use crate::driver::{OtherProgram, Phase, UnitState};
 use crate::files::{self, WriteError};
 use crate::unit::{Unit, UnitName};
 
 /// What is under way is looked at often for so long.
 const HURRY: Duration = Duration::from_secs(10);
+
+/// After so long it is looked whether a unit that came up is whole.
+const EXAMINED_AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
 /// What units stand in.
 pub(super) struct Surroundings {
@@ -99,8 +103,12 @@ pub(super) struct Tended {
     ended: Option<String>,
     /// What to say of a program that did not come up.
     put_away: Option<String>,
+    /// Of another program than it shall run as.
+    other: Option<OtherProgram>,
     /// Since when its present life is seen.
     alive: Option<(String, Instant)>,
+    /// The life whose lines were looked at, and how often.
+    examined: Option<(String, usize)>,
 }
 
 impl Tended {
@@ -122,7 +130,9 @@ impl Tended {
             started: None,
             ended: None,
             put_away: None,
+            other: None,
             alive: None,
+            examined: None,
         }
     }
 
@@ -193,6 +203,7 @@ impl Tended {
                 .find_map(Clone::clone),
             cause: self.cause,
             listening: self.unit.door.clone().filter(|_| runs),
+            other: self.other.clone(),
             phase,
         }
     }
@@ -238,6 +249,7 @@ impl Tended {
         if seen.activity == Activity::Up {
             self.backoff.reset();
         }
+        self.examine(around).await?;
         let steps = plan::steps(&rendered, &seen);
         // What is about to start must find its folders; also one that systemd starts again by itself.
         let starts = steps
@@ -255,6 +267,28 @@ impl Tended {
             self.not_before = Some((Instant::now() + wait, wait));
         }
         Ok(!steps.is_empty())
+    }
+
+    /// Ends a unit that goes on without something that it is there for: it may come up whole.
+    async fn examine(&mut self, around: &Surroundings) -> Result<(), TendError> {
+        let Some((life, since)) = self.alive.clone() else {
+            return Ok(());
+        };
+        let due = EXAMINED_AFTER.iter().filter(|at| since.elapsed() >= **at).count();
+        let looked = match &self.examined {
+            Some((examined, times)) if *examined == life => *times,
+            _ => 0,
+        };
+        if due <= looked {
+            return Ok(());
+        }
+        let lines = around.manager.last_lines(&life).await;
+        self.examined = Some((life, due));
+        if lines.iter().any(|line| Cause::cripples(line)) {
+            tracing::warn!(unit = %self.unit.name, "it goes on without something that it is there for, and is started again");
+            around.manager.kill(self.unit.name).await?;
+        }
+        Ok(())
     }
 
     /// The unit, with its former program where the one that is wanted did not come up.
@@ -275,18 +309,24 @@ impl Tended {
         };
         let wanted = build(&self.unit.launch.program);
         // What runs, or tries to, is what the unit file names.
-        if let Some(running) = self.started.as_ref().map(|program| build(program))
-            && programs.look(&running, self.tally.deaths(), alive)
-        {
+        let running = self.started.as_ref().map(|program| build(program));
+        let mut keep = running.is_some_and(|running| programs.look(&running, self.tally.deaths(), alive));
+        let mut unit = self.unit.clone();
+        // One that runs proves itself before another one follows, else there would be nothing to go back to.
+        let was_held = self.other.as_ref().map(|other| other.standing) == Some(ProgramStanding::Held);
+        let waits = unit.hold && (up || !programs.young()) || was_held && up && programs.young();
+        // A former one that is gone cannot be gone on with.
+        let hold = waits && programs.former_is_there();
+        unit.launch.program = programs.choose(&wanted, hold).to_owned();
+        // Its trial begins before it starts: it may have died before the next look.
+        keep |= programs.look(&build(&unit.launch.program), self.tally.deaths(), None);
+        if keep {
             let text = serde_json::to_vec(programs).unwrap_or_default();
             files::replace(&file, &text, 0o600)?;
         }
-        let mut unit = self.unit.clone();
-        unit.launch.program = programs.choose(&wanted).to_owned();
-        // Its trial begins before it starts: it may have died before the next look.
-        let _ = programs.look(&build(&unit.launch.program), self.tally.deaths(), None);
         self.started = Some(unit.launch.program.clone());
         self.put_away = programs.in_words(&wanted);
+        self.other = programs.standing(&wanted, hold);
         Ok(unit)
     }
 

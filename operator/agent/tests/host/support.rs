@@ -76,6 +76,7 @@ pub(crate) fn running(epoch: u64, n: u64) -> HostDesired {
             s3_region: "garage".into(),
             zone: "z".parse().unwrap(),
             rpc_public: None,
+            program: None,
             bootstrap_peers: vec![],
         }),
         ..HostDesired::nothing(generation(epoch, n), name())

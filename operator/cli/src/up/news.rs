@@ -119,6 +119,7 @@ pub(crate) mod tests {
             generation: None,
             garage_id: NodeId::from_public_key([1; 32]),
             garage_version: Some("2.5.0".into()),
+            garage_waiting: None,
             rpc_addr: "127.0.0.1:1".into(),
             s3_addr: "127.0.0.1:2".into(),
             admin: AdminAddress::Url("http://127.0.0.1:3".into()),

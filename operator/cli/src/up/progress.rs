@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use hayloft_api::HostName;
 use hayloft_api::agent::{GARAGE_UNIT, GATEWAY_UNIT, UnitState};
+use hayloft_api::document::Role;
 use hayloft_api::status::Status;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,8 +14,16 @@ use crate::words;
 
 /// Where the start stands, in words.
 pub(crate) fn stage(reports: &Reports, status: Option<&Status>) -> String {
-    let wanted = reports.len();
-    let running = reports.values().filter(|report| report.runs(GARAGE_UNIT)).count();
+    // A host that only answers clients runs none.
+    let stores = |name: &HostName| {
+        let mut hosts = status.iter().flat_map(|status| &status.hosts);
+        hosts
+            .find(|host| host.name == *name)
+            .is_none_or(|host| host.roles.contains(&Role::Storage))
+    };
+    let storing = || reports.iter().filter(|(name, _)| stores(name));
+    let wanted = storing().count();
+    let running = storing().filter(|(_, report)| report.runs(GARAGE_UNIT)).count();
     if running < wanted {
         return format!(
             "Starting Garage: it runs on {running} of {}",

@@ -52,6 +52,7 @@ fn desired(
             fsync,
             zone,
             rpc_public,
+            program,
             peers,
         } = garage;
         GarageDesired {
@@ -62,6 +63,7 @@ fn desired(
             s3_region: REGION.to_owned(),
             zone: zone.clone(),
             rpc_public: rpc_public.clone(),
+            program: program.clone(),
             bootstrap_peers: peers.clone(),
         }
     });

@@ -110,6 +110,7 @@ fn report(name: &HostName, id: u8) -> HostReport {
         generation: None,
         garage_id: NodeId::from_public_key([id; 32]),
         garage_version: None,
+        garage_waiting: None,
         rpc_addr: String::new(),
         s3_addr: String::new(),
         admin: AdminAddress::Url(String::new()),

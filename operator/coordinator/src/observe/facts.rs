@@ -226,6 +226,7 @@ fn report_facts(heard: &Heard, memory: &Memory, name: &HostName) -> ReportFacts 
         gateway_addr: report.gateway_addr.clone(),
         link_addr: report.link_addr.clone(),
         garage_version: report.garage_version.clone(),
+        garage_waiting: report.garage_waiting.clone(),
         unfit,
         garage_started: memory.daemons.get(name).map(|(_, at)| *at),
         layout: report.layout,

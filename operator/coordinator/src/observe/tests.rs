@@ -79,6 +79,7 @@ async fn memory_of(dir: &std::path::Path, address: String, remembered: &[(u8, Re
         generation: None,
         garage_id: id(1),
         garage_version: None,
+        garage_waiting: None,
         rpc_addr: String::new(),
         s3_addr: String::new(),
         admin: AdminAddress::Url(address),

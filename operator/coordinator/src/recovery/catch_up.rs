@@ -241,6 +241,7 @@ mod tests {
                 s3_region: "garage".into(),
                 zone: "z".parse().unwrap(),
                 rpc_public: None,
+                program: None,
                 bootstrap_peers: vec![],
             }),
             ..HostDesired::nothing(

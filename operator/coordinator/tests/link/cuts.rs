@@ -52,6 +52,7 @@ fn garage(n: u8, epoch: u64, count: u64) -> HostDesired {
             s3_region: "garage".into(),
             zone: "z".parse().unwrap(),
             rpc_public: None,
+            program: None,
             bootstrap_peers: vec![],
         }),
         ..nothing(n, epoch, count)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hayloft_api::agent::{BlocksReport, DataState, DiskReport, RolledBack};
+use hayloft_api::agent::{BlocksReport, DataState, DiskReport, GarageWaiting, RolledBack};
 use hayloft_api::question::LayoutDigest;
 use hayloft_api::{HostName, NodeId, Rate, ZoneName};
 use jiff::{SignedDuration, Timestamp};
@@ -83,6 +83,8 @@ pub struct ReportFacts {
     pub link_addr: Option<String>,
     /// The version of its Garage.
     pub garage_version: Option<String>,
+    /// Another Garage that is installed on it.
+    pub garage_waiting: Option<GarageWaiting>,
     /// Why its Garage must not be used, if so.
     pub unfit: Option<String>,
     /// Whether its Garage runs.

@@ -1,6 +1,6 @@
 //! Hosts: whether they are there, sound, in time, fit and let in.
 
-use hayloft_api::agent::{DataState, RolledBack};
+use hayloft_api::agent::{DataState, ProgramStanding, RolledBack};
 use hayloft_api::status::{ConditionType, Reason};
 
 use super::{Facts, Finding};
@@ -152,6 +152,20 @@ pub(super) fn garage_fit(facts: Facts<'_>) -> Finding {
     for (name, host) in &facts.snapshot.hosts {
         if let Some(unfit) = host.report.as_ref().and_then(|report| report.unfit.as_ref()) {
             return Finding::bad(kind, Reason::GarageUnfit, format!("on {name}: {unfit}"));
+        }
+    }
+    for (name, host) in &facts.snapshot.hosts {
+        let waiting = host
+            .report
+            .as_ref()
+            .and_then(|report| report.garage_waiting.as_ref());
+        if let Some(waiting) = waiting.filter(|waiting| waiting.standing == ProgramStanding::Refused) {
+            let text = format!(
+                "Garage {} did not come up on {name}, so the one before runs again, and nobody else is restarted into it; look at the \
+                 journal of {name}, and install another one",
+                waiting.version
+            );
+            return Finding::bad(kind, Reason::GarageUnfit, text);
         }
     }
     if let Some(least) = &facts.document.spec.admission.min_garage {

@@ -5,7 +5,7 @@ use hayloft_api::agent::{FleetDesired, GatewayPeer, Peer};
 use hayloft_api::document::Role;
 use jiff::SignedDuration;
 
-use super::retire;
+use super::{retire, upgrade};
 use crate::{GaragePlan, GatewayPlan, HostPlan, Input, Member, Plan, Reason, Step, WaitsFor};
 
 /// How long hosts that are expected may take to report before a gateway is set up without them. Gateways are
@@ -180,7 +180,7 @@ fn desire(member: &Member<'_>, wanted: HostPlan, because: Option<Reason>, plan: 
     plan.step(
         Step::Desire {
             host: member.name.clone(),
-            plan: wanted,
+            plan: Box::new(wanted),
         },
         reason,
     );
@@ -206,6 +206,7 @@ fn garage(input: &Input<'_>, member: &Member<'_>, peers: &[(&HostName, Peer)]) -
         fsync: garage.fsync,
         zone,
         rpc_public,
+        program: upgrade::kept(member),
         peers,
     })
 }

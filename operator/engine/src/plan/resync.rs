@@ -10,7 +10,7 @@ use crate::{Input, Member, Plan, Reason, ResyncFacts, Step};
 /// Whether a host's Garage is told to stop, now or before: it still runs for a moment.
 fn is_to_stop(member: &Member<'_>, plan: &Plan) -> bool {
     let now = plan.steps.iter().rev().find_map(|planned| match &planned.step {
-        Step::Desire { host, plan } if host == member.name => Some(plan),
+        Step::Desire { host, plan } if host == member.name => Some(&**plan),
         _ => None,
     });
     let told = member.facts.and_then(|facts| facts.told.as_ref());

@@ -6,7 +6,7 @@ use hayloft_api::{HostName, NodeId};
 use jiff::SignedDuration;
 
 use super::layout::{Difference, declared_role, down_holders, names};
-use super::{agree, moves};
+use super::{agree, moves, upgrade};
 use crate::{ClusterFacts, Input, Member, MoveFacts, NodeRole, Plan, Reason, RoleChange, Step, WaitsFor};
 
 /// How long the first layout waits for declared hosts that are not there, when those that are suffice.
@@ -87,6 +87,11 @@ pub(super) fn next(input: &Input<'_>, cluster: &ClusterFacts, difference: &Diffe
     }
     if let Some(waits_for) = agree::disagreement(input, cluster) {
         plan.wait(what, waits_for);
+        return;
+    }
+    if let Some(member) = upgrade::under_way(input) {
+        let host = member.name.clone();
+        plan.wait(what, WaitsFor::GarageTrial { host });
         return;
     }
     let unplaced: Vec<_> = input

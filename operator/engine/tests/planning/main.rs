@@ -12,6 +12,7 @@ mod second_judge;
 mod second_judge_of_moves;
 mod size;
 mod telling;
+mod upgrades;
 mod upkeep;
 mod wedges;
 mod world;

@@ -169,7 +169,7 @@ fn a_host_that_holds_data_is_never_told_to_stop_garage() {
     let mut world = four();
     let stop = |n| Step::Desire {
         host: name(n),
-        plan: HostPlan::default(),
+        plan: Box::default(),
     };
     assert_eq!(judge(&world, [stop(4)]), [Objection::StopsHolder(name(4))]);
     world.converge(10);
@@ -267,7 +267,7 @@ fn a_plan_with_two_gateways_is_refused() {
     let first = world.snapshot.hosts[&name(1)].told.clone().unwrap();
     let tell = |n, plan: &HostPlan| Step::Desire {
         host: name(n),
-        plan: plan.clone(),
+        plan: Box::new(plan.clone()),
     };
     let mut without = first.clone();
     without.gateway = None;

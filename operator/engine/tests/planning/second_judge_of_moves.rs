@@ -79,11 +79,11 @@ fn no_host_forgets_or_deletes_anything_before_its_disk_says_that_it_is_empty() {
     let mut world = draining();
     let retire = |erase_blocks| Step::Desire {
         host: name(4),
-        plan: HostPlan {
+        plan: Box::new(HostPlan {
             forget: Some(id(4)),
             erase_blocks,
             ..HostPlan::default()
-        },
+        }),
     };
     let early = [
         Objection::ErasesBlocks(name(4)),
@@ -268,10 +268,10 @@ fn an_empty_disk_is_accepted_once_by_a_persons_word() {
         let told = world.snapshot.hosts[&name(2)].told.clone().unwrap();
         Step::Desire {
             host: name(2),
-            plan: HostPlan {
+            plan: Box::new(HostPlan {
                 accept_empty_data: true,
                 ..told
-            },
+            }),
         }
     };
     assert_eq!(judge(&world, accept(&world)), [Objection::AcceptsLoss(name(2))]);
@@ -329,7 +329,7 @@ fn small_things_that_only_a_mistake_would_plan() {
     let told = world.snapshot.hosts[&name(2)].told.clone().unwrap();
     let step = Step::Desire {
         host: name(2),
-        plan: told,
+        plan: Box::new(told),
     };
     assert_eq!(judge(&world, step), [Objection::StartsUnfit(name(2))]);
     world.document.spec.garage.replication_factor = 2;

@@ -118,6 +118,7 @@ impl World {
             gateway_addr: Some(format!("127.0.0.1:{}", 8079 + u16::from(n))),
             link_addr: None,
             garage_version: Some("2.5.0".to_owned()),
+            garage_waiting: None,
             garage_started: None,
             layout: None,
             data: DataState::Present,

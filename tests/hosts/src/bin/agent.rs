@@ -37,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let host: hayloft_api::HostName = "h1".parse()?;
+    let garage = args.garage.to_string_lossy().into_owned();
     let config = AgentConfig {
         host: host.clone(),
         places: Places {
@@ -65,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
             s3_region: args.region,
             zone: "z".parse()?,
             rpc_public: None,
+            program: Some(garage),
             bootstrap_peers: vec![],
         }),
         ..HostDesired::nothing(

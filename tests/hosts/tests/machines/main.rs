@@ -8,3 +8,4 @@
 mod faults;
 mod serving;
 mod town;
+mod upgrades;

@@ -25,6 +25,7 @@ fn agent(host: &HostName, disk: Disk) -> AgentLink {
         generation: None,
         garage_id: NodeId::from_public_key([1; 32]),
         garage_version: None,
+        garage_waiting: None,
         rpc_addr: String::new(),
         s3_addr: String::new(),
         admin: AdminAddress::Url("http://127.0.0.1:1".into()),
