@@ -241,6 +241,8 @@ pub enum ConditionType {
     Emptied,
     /// What is to move fits the disks, with the reserve left free.
     Fits,
+    /// Disks have room for what is pledged.
+    PledgesKept,
     /// There are as many copies, in as many zones, as are declared.
     Redundant,
     /// No owner alone could make data unwritable or hold all copies of it.
@@ -282,6 +284,7 @@ impl ConditionType {
                 | Self::AccessSound
                 | Self::KeysKnown
                 | Self::OwnersApart
+                | Self::PledgesKept
         )
     }
 }
@@ -337,6 +340,8 @@ pub enum Reason {
     GarageDelay,
     /// A disk is too small for what would lie on it.
     DiskTooSmall,
+    /// More is pledged than the disk has room for.
+    OverPledged,
     /// Fewer hosts than copies.
     TooFewHosts,
     /// Fewer zones than declared.

@@ -65,6 +65,7 @@ pub fn findings(document: &Document, snapshot: &Snapshot, plan: &Plan) -> Vec<Fi
         moves::placed(facts),
         moves::emptied(facts),
         copies::fits(facts),
+        copies::pledges_kept(facts),
         copies::redundant(facts),
         copies::owners_apart(facts),
         hosts::nobody_missed(facts),

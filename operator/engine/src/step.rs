@@ -309,6 +309,11 @@ pub enum Reason {
         /// Blocks on its disk.
         blocks: u64,
     },
+    /// Another minor version of Garage is installed on a host.
+    BeforeGarage {
+        /// Its version.
+        version: String,
+    },
     /// Another Garage is installed on the host.
     OtherGarage {
         /// Its version.

@@ -287,6 +287,12 @@ impl fmt::Display for Reason {
                 f,
                 "it left, and {blocks} blocks lie on its disk that it has forgotten to offer to others"
             ),
+            Self::BeforeGarage { version } => {
+                write!(
+                    f,
+                    "Garage {version} is installed, and tables shall be whole before a host restarts into it"
+                )
+            }
             Self::OtherGarage { version } => {
                 write!(f, "Garage {version} is installed on it, and it is its turn")
             }

@@ -8,6 +8,14 @@ use anyhow::{Result, bail};
 use crate::places::Places;
 use crate::shell;
 
+/// The library that shows a program another time, where Debian's package puts it.
+fn faketime() -> String {
+    format!(
+        "/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1",
+        std::env::consts::ARCH
+    )
+}
+
 /// The rig's folder with its base system, made when it is not there yet (about a minute).
 pub(crate) fn find_or_make(places: &Places) -> Result<PathBuf> {
     if !rustix::process::geteuid().is_root() {
@@ -17,7 +25,8 @@ pub(crate) fn find_or_make(places: &Places) -> Result<PathBuf> {
         bail!("this kernel has no network namespaces");
     }
     let home = places.kept.join("host-rig");
-    let here = home.join("base/.made").is_file() && places.on_path("systemd-nspawn").is_some();
+    let tools = places.on_path("systemd-nspawn").is_some() && Path::new(&faketime()).is_file();
+    let here = home.join("base/.made").is_file() && tools;
     if here {
         return Ok(home);
     }
@@ -27,7 +36,7 @@ pub(crate) fn find_or_make(places: &Places) -> Result<PathBuf> {
     if places.on_path("apt-get").is_none() {
         bail!("their base system is made with Debian's packages, and there is no apt-get here");
     }
-    if places.on_path("systemd-nspawn").is_none() {
+    if !tools {
         shell::must(Command::new("apt-get").args(["update", "-qq"]))?;
         shell::must(Command::new("apt-get").args([
             "install",
@@ -35,6 +44,7 @@ pub(crate) fn find_or_make(places: &Places) -> Result<PathBuf> {
             "-qq",
             "systemd-container",
             "debootstrap",
+            "libfaketime",
         ]))?;
     }
     shell::say("xtask: making the base system of hosts with systemd once, about a minute");

@@ -4,7 +4,7 @@ use super::{ConditionType, Reason};
 
 impl ConditionType {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Serving,
         Self::Converged,
         Self::HostsUp,
@@ -17,6 +17,7 @@ impl ConditionType {
         Self::Placed,
         Self::Emptied,
         Self::Fits,
+        Self::PledgesKept,
         Self::Redundant,
         Self::OwnersApart,
         Self::NobodyMissed,
@@ -47,6 +48,7 @@ impl ConditionType {
             Self::Placed => "every block lies where the layouts want it, which was proven",
             Self::Emptied => "every host that left holds no block any more, by its own disk",
             Self::Fits => "what is to move fits the disks, with the reserve left free",
+            Self::PledgesKept => "every disk has room for what its host pledges",
             Self::Redundant => "there are as many copies, in as many zones, as are declared",
             Self::OwnersApart => "no owner alone could make data unwritable, or holds all copies of any",
             Self::NobodyMissed => "nobody is away for so long that somebody must decide",
@@ -94,6 +96,9 @@ impl ConditionType {
                 "nothing: Garage keeps blocks for 610 s after a layout change. Do not stop the host"
             }
             Self::Fits => "lower the pledge of the host that is named, give it a larger disk, or add hosts",
+            Self::PledgesKept => {
+                "make room on the disk of the host that is named, or lower its pledge to what the message says"
+            }
             Self::Redundant => {
                 "add hosts, in further zones if the message says so, or lower `zoneRedundancy`, which is consent"
             }
@@ -123,7 +128,7 @@ impl ConditionType {
 
 impl Reason {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::AsDeclared,
         Self::InProgress,
         Self::Waiting,
@@ -148,6 +153,7 @@ impl Reason {
         Self::RepairErrors,
         Self::GarageDelay,
         Self::DiskTooSmall,
+        Self::OverPledged,
         Self::TooFewHosts,
         Self::TooFewZones,
         Self::OwnerHoldsTooMuch,
@@ -195,6 +201,7 @@ impl Reason {
             Self::RepairErrors => "repairs found errors",
             Self::GarageDelay => "Garage's fixed delay runs",
             Self::DiskTooSmall => "a disk is too small for what would lie on it",
+            Self::OverPledged => "more is pledged than the disk has room for",
             Self::TooFewHosts => "fewer hosts than copies",
             Self::TooFewZones => "fewer zones than declared",
             Self::OwnerHoldsTooMuch => "one owner holds too much of something",

@@ -75,6 +75,37 @@ pub(super) fn fits(facts: Facts<'_>) -> Finding {
     )
 }
 
+/// Garage places data by what is pledged: a disk that other things fill meanwhile gets more than it can take.
+pub(super) fn pledges_kept(facts: Facts<'_>) -> Finding {
+    let kind = ConditionType::PledgesKept;
+    let snapshot = facts.snapshot;
+    let Some(cluster) = &snapshot.cluster else {
+        return Finding::good(kind, "no member could be asked");
+    };
+    let bucket = cluster.access.as_ref().and_then(|access| access.bucket);
+    let bytes = bucket.map_or(0, |bucket| bucket.bytes.0);
+    let layout = &cluster.layout;
+    for (name, host) in &snapshot.hosts {
+        let Some(id) = host.id else { continue };
+        let pledge = layout.roles.get(&id).and_then(|role| role.capacity);
+        let disk = host.report.as_ref().and_then(|report| report.disk);
+        let (Some(pledge), Some(disk)) = (pledge, disk) else {
+            continue;
+        };
+        let holds = share(bytes, layout.partitions.get(&id).copied().unwrap_or(0));
+        let room = disk.data_available.saturating_add(holds);
+        if pledge > room {
+            let text = format!(
+                "{name} pledges {}, and its disk has room for {} with what it holds; make room there, or lower its pledge to that",
+                Bytes(pledge).about(),
+                Bytes(room).about()
+            );
+            return Finding::bad(kind, Reason::OverPledged, text);
+        }
+    }
+    Finding::good(kind, "every disk has room for what is pledged")
+}
+
 pub(super) fn redundant(facts: Facts<'_>) -> Finding {
     let kind = ConditionType::Redundant;
     for waiting in &facts.plan.waiting {

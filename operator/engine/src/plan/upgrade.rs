@@ -1,10 +1,20 @@
-//! Other programs for Garage: hosts restart into them one after the other, zone by zone, while all else is well.
+//! Other programs for Garage: hosts restart into them one after the other, zone by zone, while all else is well. Before another
+//! minor version, tables are repaired, as Garage's manual asks
+//! (<https://garagehq.deuxfleurs.fr/documentation/operations/upgrading/>).
+
+use std::collections::BTreeSet;
 
 use hayloft_api::agent::{GarageWaiting, ProgramStanding};
+use jiff::SignedDuration;
 
 use super::layout::down_holders;
 use super::{join, moves};
-use crate::{ClusterFacts, GaragePlan, HostPlan, Input, Member, Plan, Reason, Renewal, Step, WaitsFor};
+use crate::{
+    ClusterFacts, GaragePlan, HostPlan, Input, Member, Plan, Reason, Renewal, RepairKind, Step, WaitsFor,
+};
+
+/// Tables that were repaired within this time are as good as repaired now.
+const REPAIRED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a host may keep on restarting into: what it was permitted before, or is trying already.
 pub(super) fn kept(member: &Member<'_>) -> Option<String> {
@@ -60,6 +70,10 @@ pub(super) fn permit(input: &Input<'_>, plan: &mut Plan) {
             }
         } else if let Some(waits_for) = obstacle(input, cluster, plan) {
             waits_for
+        } else if let Some(repair) = repair_first(input, cluster, member, waiting) {
+            let version = waiting.version.clone();
+            plan.step(repair, Reason::BeforeGarage { version });
+            WaitsFor::Calm
         } else if let Some(wanted) = with_program(member, waiting, plan) {
             busy = Some(member);
             plan.step(
@@ -102,6 +116,41 @@ fn unfit(member: &Member<'_>, waiting: &GarageWaiting) -> Option<String> {
              newest of {runs}'s"
         )
     })
+}
+
+/// The next repair of tables that comes before another minor version, one host after the other.
+fn repair_first(
+    input: &Input<'_>,
+    cluster: &ClusterFacts,
+    member: &Member<'_>,
+    waiting: &GarageWaiting,
+) -> Option<Step> {
+    let runs = member.report()?.garage_version.as_deref()?;
+    if minor(runs) == minor(&waiting.version) {
+        return None;
+    }
+    let stale = |member: &&Member<'_>| {
+        let upkeep = member.facts.and_then(|facts| facts.upkeep.as_ref());
+        upkeep.is_some_and(|upkeep| {
+            let since = upkeep.tables.map(|at| input.snapshot.now.duration_since(at));
+            since.is_none_or(|since| since > REPAIRED_WITHIN)
+        })
+    };
+    let mut holders = input.members.values().filter(|member| {
+        let role = member.role;
+        role.is_some_and(|role| role.capacity.is_some())
+    });
+    let next = holders.find(stale)?.id()?;
+    Some(Step::LaunchRepair {
+        through: cluster.through.clone(),
+        nodes: BTreeSet::from([next]),
+        kind: RepairKind::Tables,
+    })
+}
+
+/// Major and minor of a version.
+fn minor(version: &str) -> Vec<&str> {
+    version.trim_start_matches('v').split('.').take(2).collect()
 }
 
 /// What must be over first.

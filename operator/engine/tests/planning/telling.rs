@@ -316,6 +316,28 @@ fn a_host_that_does_not_reach_another_is_told_with_what_to_do() {
 }
 
 #[test]
+fn a_disk_that_was_filled_by_other_things_until_it_cannot_hold_its_pledge_is_told() {
+    let mut world = World::converged(3);
+    let told = |world: &World| {
+        let plan = world.plan();
+        let found = findings(&world.document, &world.snapshot, &plan);
+        let kept = found
+            .into_iter()
+            .find(|finding| finding.kind == ConditionType::PledgesKept);
+        kept.map(|kept| (kept.holds, kept.message)).unwrap()
+    };
+    assert!(told(&world).0);
+    world.report(2).disk.as_mut().unwrap().data_available = 4 << 30;
+    let (holds, message) = told(&world);
+    assert!(!holds);
+    assert!(
+        message.starts_with("host-2 pledges 10 GiB")
+            && message.contains("has room for 4 GiB with what it holds"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_full_disk_is_told_also_where_no_reserve_is_declared() {
     let mut world = World::converged(3);
     world.document.spec.rebalance.reserve = Percent::new(0);

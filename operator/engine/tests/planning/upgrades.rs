@@ -94,15 +94,43 @@ fn hosts_restart_into_another_garage_one_after_the_other_and_zone_by_zone() {
 }
 
 #[test]
+fn tables_are_repaired_before_another_minor_version_and_not_before_a_smaller_step() {
+    let repaired = |world: &World| {
+        let hosts = world.snapshot.hosts.values();
+        let at = hosts.map(|facts| facts.upkeep.as_ref().and_then(|upkeep| upkeep.tables));
+        at.collect::<Vec<_>>()
+    };
+    let mut world = World::converged(3);
+    world.kept = true;
+    world.watches(1500);
+    let before = repaired(&world);
+    installs(&mut world, 1, "2.5.1");
+    assert_eq!(until_nobody_is_left(&mut world), [1]);
+    assert_eq!(repaired(&world), before);
+    installs(&mut world, 2, "2.6.0");
+    world.round();
+    assert!(permitted(&world).is_empty(), "{}", waits(&mut world));
+    assert_eq!(until_nobody_is_left(&mut world), [2]);
+    let after = repaired(&world);
+    assert!(
+        after
+            .iter()
+            .zip(&before)
+            .all(|(after, before)| after.is_some() && after > before),
+        "{before:?} {after:?}"
+    );
+}
+
+#[test]
 fn nobody_restarts_while_another_host_is_down_or_the_hour_is_wrong() {
     let mut world = World::converged(4);
     world.kept = true;
     world.ends(2);
     world.converge(3);
-    installs(&mut world, 1, "2.6.0");
+    installs(&mut world, 1, "2.5.1");
     world.converge(3);
     assert!(permitted(&world).is_empty(), "{}", waits(&mut world));
-    assert!(waits(&mut world).contains("restart Garage on host-1 as 2.6.0: waits for host-2"));
+    assert!(waits(&mut world).contains("restart Garage on host-1 as 2.5.1: waits for host-2"));
     world.returns(2);
     world.document.spec.rebalance.windows = vec!["22:00-06:00".parse().unwrap()];
     world.watches(60);
@@ -143,7 +171,7 @@ fn where_it_did_not_come_up_nobody_else_is_restarted_into_it_and_a_person_hears_
     let mut world = World::converged(3);
     world.kept = true;
     (1..=3).for_each(|n| installs(&mut world, n, "2.6.0"));
-    world.converge(2);
+    world.converge(6);
     assert_eq!(permitted(&world), [name(1)]);
     stands(&mut world, 1, ProgramStanding::Refused);
     world.converge(3);

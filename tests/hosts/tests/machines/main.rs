@@ -5,6 +5,7 @@
     reason = "what fails in a test shall fail the test"
 )]
 
+mod clocks;
 mod faults;
 mod serving;
 mod town;

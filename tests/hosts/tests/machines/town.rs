@@ -13,6 +13,8 @@ pub(crate) const GARAGE: &str = "/opt/garage-2.5.0/garage";
 pub(crate) const COORDINATOR: &str = "h1";
 pub(crate) const MEMBERS: [&str; 3] = ["h2", "h3", "h4"];
 pub(crate) const OUTSIDE: &str = "h5";
+/// One that lends its disk and serves nobody; in few tests.
+const STORE: &str = "h6";
 
 const SPEC: &str = "\
 apiVersion: hayloft.dev/v1alpha1
@@ -28,20 +30,31 @@ spec:
 
 pub(crate) struct Community {
     pub(crate) rig: Rig,
+    with_store: bool,
 }
 
 impl Community {
     /// Boots the machines and puts the programs on them.
-    #[expect(clippy::disallowed_methods, reason = "the test run's own configuration")]
     pub(crate) fn new() -> Option<Self> {
+        Self::boot(false)
+    }
+
+    /// The same, with a fourth machine that joins with the others and has storage alone.
+    pub(crate) fn with_store() -> Option<Self> {
+        Self::boot(true)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test run's own configuration")]
+    fn boot(with_store: bool) -> Option<Self> {
         let program = std::env::var_os("HAYLOFT_BIN").map(PathBuf::from)?;
-        let rig = Rig::up(5).unwrap()?;
+        let rig = Rig::up(if with_store { 6 } else { 5 }).unwrap()?;
         let garage = hayloft_garage_fixture::program().unwrap();
-        for host in [COORDINATOR, OUTSIDE].into_iter().chain(MEMBERS) {
+        let store = with_store.then_some(STORE);
+        for host in [COORDINATOR, OUTSIDE].into_iter().chain(MEMBERS).chain(store) {
             rig.put(host, &program, "/root/hayloft").unwrap();
             rig.put(host, &garage, GARAGE).unwrap();
         }
-        Some(Self { rig })
+        Some(Self { rig, with_store })
     }
 
     pub(crate) fn sh(&self, host: &str, command: &str) -> String {
@@ -69,15 +82,17 @@ impl Community {
 
     /// All at once, as when people have waited for the token.
     pub(crate) fn join_all(&self, token: &str) {
+        let members = MEMBERS.map(|host| (host, "storage,gateway"));
+        let store = self.with_store.then_some((STORE, "storage"));
         std::thread::scope(|scope| {
-            for host in MEMBERS {
+            for (host, roles) in members.into_iter().chain(store) {
                 scope.spawn(move || {
                     self.sh(host, &format!("umask 077; cat > /root/token <<'EOF'\n{token}\nEOF"));
                     self.sh(
                         host,
                         &format!(
                             "HAYLOFT_GARAGE={GARAGE} /root/hayloft agent install --systemd && \
-                             HAYLOFT_GARAGE={GARAGE} hayloft join /root/token --address {host} --pledge 1Gi --roles storage,gateway"
+                             HAYLOFT_GARAGE={GARAGE} hayloft join /root/token --address {host} --pledge 1Gi --roles {roles}"
                         ),
                     );
                 });
@@ -86,7 +101,8 @@ impl Community {
     }
 
     pub(crate) fn until_whole(&self) {
-        self.until(|status| is_whole(status, MEMBERS.len()) && gateways(status) == MEMBERS.len());
+        let hosts = MEMBERS.len() + usize::from(self.with_store);
+        self.until(|status| is_whole(status, hosts) && gateways(status) == MEMBERS.len());
     }
 
     /// Waits until the coordinator's status is so.
