@@ -129,8 +129,24 @@ impl Places {
     }
 
     fn gateway_dir(&self) -> PathBuf {
-        self.dir.join("gateway")
+        gateway_dir_in(&self.dir)
     }
+
+    /// The configuration of the gateway, where there is one.
+    #[must_use]
+    pub fn gateway_config(&self) -> PathBuf {
+        gateway_config_in(&self.dir)
+    }
+}
+
+fn gateway_dir_in(dir: &Path) -> PathBuf {
+    dir.join("gateway")
+}
+
+/// The configuration of the gateway of the host with this folder, where there is one.
+#[must_use]
+pub fn gateway_config_in(dir: &Path) -> PathBuf {
+    gateway_dir_in(dir).join("gateway.yaml")
 }
 
 /// What is desired cannot be put into files.
@@ -257,7 +273,7 @@ fn garage_unit(
 fn gateway_unit(desired: &GatewayDesired, places: &Places, secrets: Secrets) -> Result<Unit, RenderError> {
     let at_start = |path: &Path| secrets.seen(UnitName::Gateway, path);
     let dir = places.gateway_dir();
-    let config = dir.join("gateway.yaml");
+    let config = places.gateway_config();
     // In a folder of the gateway's user, it could put a link to any file in place of what the manager shall read for it.
     let beside = |name: &str| match secrets {
         Secrets::Files => dir.join(name),

@@ -1,7 +1,11 @@
 //! `hayloft recovery`: keys, and a rehearsal of the day on which the coordinator's machine is lost.
 
+mod bucket;
 mod drill;
+mod fetch;
 mod key;
+
+pub(crate) use bucket::KitsToBucket;
 
 use std::fs;
 use std::io::Read as _;
@@ -28,6 +32,8 @@ pub(crate) enum Command {
     Use(UseArgs),
     /// Make a kit now, and write it to a file
     Kit(KitArgs),
+    /// Get the newest kit from the bucket, on a host with a gateway
+    Fetch(fetch::Args),
     /// Restore a kit into a folder that goes away, and tell what a restore would bring back
     Drill(drill::Args),
 }
@@ -53,6 +59,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<(
             context.say(&format!("The kit is in {}", out.display()));
             Ok(())
         }
+        Command::Fetch(args) => fetch::run(&args, context).await,
         Command::Drill(args) => drill::run(&args, context).await,
     }
 }

@@ -390,12 +390,26 @@ async fn the_coordinator_comes_back_on_another_disk_from_the_kit_that_a_host_kee
         kit.exists()
     })
     .await?;
+    // The bucket has it too, and another host's gateway gets it from there.
+    let fetched = community.dir().with_file_name("fetched.kit");
+    eventually("the bucket holds a kit", Duration::from_secs(60), async || {
+        let fetch = community.hayloft().and_then(|mut hayloft| {
+            hayloft.args(["recovery", "fetch", "--out"]).arg(&fetched);
+            Ok(hayloft.arg("--dir").arg(community.host_dir(3)).output()?)
+        });
+        fetch.is_ok_and(|output| output.status.success())
+    })
+    .await?;
+    ensure!(
+        std::fs::read(&fetched)? == std::fs::read(&kit)?,
+        "the bucket holds another kit than hosts do"
+    );
 
     // Its machine is lost.
     community.kill_coordinator()?;
     std::fs::remove_dir_all(community.dir())?;
     push(&attic, 2).await?;
-    community.restore(&kit, &key)?;
+    community.restore(&fetched, &key)?;
     community.start_coordinator()?;
     community.until("whole again", |status| all_up(status, 3)).await?;
     // It decides: a fourth host gets in with a new token, and the old one is void.

@@ -87,6 +87,16 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     check(file)
 }
 
+/// Reads only where the bucket is, and who the gateway is there: the other secrets may be readable to the gateway alone.
+///
+/// # Errors
+/// When the file cannot be read, or that part of it is wrong.
+pub fn load_bucket(path: &Path) -> Result<S3Config, ConfigError> {
+    let text = read("--config", path)?;
+    let file: file::File = serde_yaml::from_str(&text).map_err(ConfigError::Shape)?;
+    bucket(file.s3)
+}
+
 fn check(file: file::File) -> Result<Config, ConfigError> {
     let file::File {
         listen,

@@ -7,7 +7,7 @@ mod quantity;
 mod upkeep;
 
 pub use fleet::FleetConfig;
-pub use load::{ConfigError, load};
+pub use load::{ConfigError, load, load_bucket};
 pub use quantity::{ByteSize, Span};
 
 use std::net::SocketAddr;

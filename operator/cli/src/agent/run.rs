@@ -17,6 +17,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::{USUAL_DIR, places, provide_garage, spawner};
 use crate::context::Context;
+use crate::recovery::KitsToBucket;
 use crate::signals;
 
 /// How Garage and the gateway are run.
@@ -83,6 +84,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> anyhow::Result<()>
         )),
     };
     let admin_socket = config.places.admin_socket.clone();
+    let _kits = KitsToBucket::start(config.places.clone());
     let agent: AgentHandle = match runner {
         Runner::Systemd => {
             let machine = SystemdConfig::of_this_machine(context.program.clone(), random.random()).await?;
