@@ -528,6 +528,7 @@ impl Admissions {
         let request = CertificateRequest::read(&ask.request)?;
         let member = self.trust.peer(&key).filter(|_| request.key == key);
         let member = member.ok_or(AdmissionError::Stranger)?;
+        self.renew_intermediate(now).await?;
         let signers = self.signers();
         let chain = signers.current.issue(&member, &key, now)?;
         self.store.put_signed_by(key, signers.current.pin()).await?;

@@ -76,6 +76,22 @@ impl Admissions {
         Ok(())
     }
 
+    /// Makes the intermediate anew when it is due, as in a coordinator that runs for years. Nobody needs to be told.
+    pub(super) async fn renew_intermediate(&self, now: Timestamp) -> Result<(), AdmissionError> {
+        let signers = self.signers();
+        if !signers.current.intermediate_is_due(now)? {
+            return Ok(());
+        }
+        let seed = bytes(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner));
+        let current = Authority::from_record(&signers.current.to_record())?;
+        self.follow(Signers {
+            current: current.with_new_intermediate(&seed, now)?,
+            former: signers.former.clone(),
+            since: signers.since,
+        })
+        .await
+    }
+
     /// Forgets the old authority, once every host has a certificate of the new one. Tokens from before are revoked: their pin
     /// leads nowhere.
     ///

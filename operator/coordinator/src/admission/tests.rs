@@ -596,6 +596,28 @@ async fn the_authority_is_replaced_without_shutting_anybody_out() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_runs_for_years_goes_on_giving_certificates_of_a_whole_week() {
+    let scene = Scene::new().await;
+    let token = scene.token(limits(1)).await;
+    let asked = ask(&token, "lyon-1", 7);
+    let before = welcome(scene.join(&asked).await);
+    let request = RenewAsk {
+        request: asked.request,
+    };
+    for years in 1..=5 {
+        let later = now() + DAY * 365 * years;
+        let renewed = scene.admissions.renew(key(7).public(), &request, later).await;
+        let facts = Chain::from_pem(&renewed.unwrap()).unwrap().facts().unwrap();
+        assert_eq!(
+            facts.not_after.duration_since(later),
+            DAY * 7,
+            "after {years} years"
+        );
+    }
+    assert_eq!(scene.admissions.list().borrow().roots, before.trust.roots);
+}
+
+#[tokio::test]
 async fn hosts_that_joined_undeclared_are_in_the_document_that_is_followed() {
     let scene = Scene::new().await;
     let token = scene.token(limits(2)).await;

@@ -7,6 +7,7 @@
 
 mod clocks;
 mod faults;
+mod ipv6;
 mod serving;
 mod town;
 mod upgrades;

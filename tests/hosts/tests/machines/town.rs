@@ -61,6 +61,28 @@ impl Community {
         self.rig.sh(host, command).unwrap()
     }
 
+    /// Takes the machines' IPv4 addresses away; their names lead to IPv6 ones from now on. Lasts until a machine is booted again.
+    pub(crate) fn speak_ipv6_alone(&self) {
+        let all = || {
+            MEMBERS
+                .into_iter()
+                .chain([COORDINATOR, OUTSIDE])
+                .chain(self.with_store.then_some(STORE))
+        };
+        let address = |host: &str| format!("fd77::{}", host.trim_start_matches('h'));
+        let names: String = all().map(|host| format!("{} {host}\n", address(host))).collect();
+        for host in all() {
+            self.sh(
+                host,
+                &format!(
+                    "ip -6 addr add {}/64 dev host0 nodad && ip -4 addr flush dev host0 && \
+                     printf '127.0.0.1 localhost\n::1 localhost\n' > /etc/hosts && cat >> /etc/hosts <<'EOF'\n{names}EOF",
+                    address(host)
+                ),
+            );
+        }
+    }
+
     /// `hayloft coordinator init` and its service; gives the first join token.
     pub(crate) fn found(&self) -> String {
         self.sh(COORDINATOR, &format!("cat > /root/spec.yaml <<'EOF'\n{SPEC}EOF"));
