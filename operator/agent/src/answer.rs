@@ -157,6 +157,10 @@ fn reply(shared: &Shared, question: Question) -> Result<Answer, Refusal> {
             Err(error) => Err(failed(&error)),
         },
         Question::KeepKit { kit } => keep_kit(&shared.places, &kit),
+        Question::Unknown => Err(Refusal::Senseless {
+            why: "the coordinator is newer than this agent, which does not know that question; upgrade it"
+                .to_owned(),
+        }),
         // The link answers these by itself.
         Question::Admin { .. } | Question::Dial { .. } => Err(Refusal::Senseless {
             why: "the coordinator is on this machine".to_owned(),

@@ -11,7 +11,7 @@ use crate::{Bytes, Generation, HostName, NodeId, Rate, Secret, ZoneName, exposed
 
 /// All that one host shall run. An agent keeps the last one on disk and follows it when the coordinator is away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HostDesired {
     /// Its number; see [`crate::judge`].
     pub generation: Generation,
@@ -57,7 +57,7 @@ impl HostDesired {
 
 /// Secrets of Garage that are not in use yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct StagedSecrets {
     /// The next RPC secret.
     #[serde(with = "exposed")]
@@ -69,7 +69,7 @@ pub struct StagedSecrets {
 
 /// What a host's Garage daemon must know. Paths, keys and ports are the agent's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GarageDesired {
     /// Copies of every block; never changes in a cluster's life.
     pub replication_factor: u8,
@@ -121,7 +121,7 @@ impl GarageDesired {
 
 /// A Garage member and the address at which others reach its RPC port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Peer {
     /// The node's id.
     pub id: NodeId,
@@ -138,7 +138,7 @@ impl std::fmt::Display for Peer {
 
 /// What a host's gateway must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayDesired {
     /// `host:port` to listen at: the address that the agent reported for it.
     pub listen: String,
@@ -169,7 +169,7 @@ pub struct GatewayDesired {
 
 /// A gateway among others on one bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct FleetDesired {
     /// What the others call it: its host's name.
     pub name: HostName,
@@ -181,7 +181,7 @@ pub struct FleetDesired {
 
 /// Another gateway.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayPeer {
     /// Its name.
     pub name: HostName,
@@ -191,7 +191,7 @@ pub struct GatewayPeer {
 
 /// The bucket that holds everything, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct S3Desired {
     /// URLs, nearest first.
     pub endpoints: Vec<String>,
@@ -208,7 +208,7 @@ pub struct S3Desired {
 
 /// What an agent says about its host: facts only, also before it has any desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HostReport {
     /// The host.
     pub host: HostName,
@@ -261,7 +261,7 @@ pub struct HostReport {
 
 /// A Garage that a host would run, and does not yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GarageWaiting {
     /// What tells it from others: its path on the host. Only ever compared, never run because somebody named it.
     pub program: String,
@@ -313,7 +313,7 @@ pub enum AdminAddress {
 
 /// One thing that an agent runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct UnitReport {
     /// [`GARAGE_UNIT`] or [`GATEWAY_UNIT`].
     pub name: String,
@@ -386,7 +386,7 @@ pub enum DataState {
 
 /// Metadata that went back in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RolledBack {
     /// The newest layout version that this node ever had.
     pub had: u64,
@@ -396,7 +396,7 @@ pub struct RolledBack {
 
 /// Blocks on a host's disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct BlocksReport {
     /// How many.
     pub count: u64,
@@ -408,7 +408,7 @@ pub struct BlocksReport {
 
 /// Space on the file system that holds a host's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct DiskReport {
     /// Bytes that can still be written.
     pub data_available: u64,

@@ -2,7 +2,8 @@
 //!
 //! The agent dials. It posts its report whenever that changes, asks what is new for it again and again ([`Poll`], which the
 //! coordinator holds until there is something), and posts an answer to each question it is told. Every message is JSON
-//! in the body of a POST over mutual TLS; who speaks is known from the certificate, not from the message.
+//! in the body of a POST over mutual TLS; who speaks is known from the certificate, not from the message. Hosts are upgraded one
+//! after the other, so both sides pass over fields that they do not know, and new fields may be missing.
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub const MOST_QUESTIONS: usize = 16;
 
 /// Where is the coordinator?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Find {
     /// Said by the coordinator itself: `host:port` of its door, the likeliest first. A host leaves it empty.
     #[serde(default)]
@@ -46,7 +47,7 @@ pub struct Find {
 
 /// Where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Found {
     /// `host:port` at which the answering host has its link now; `None`: it has none either.
     #[serde(default)]
@@ -55,7 +56,7 @@ pub struct Found {
 
 /// An agent's report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Reported {
     /// One life of an agent process: random, made anew at its start. Connections come and go within it.
     pub session: String,
@@ -65,7 +66,7 @@ pub struct Reported {
 
 /// An agent asks what is new. It must have reported in this session before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Poll {
     /// See [`Reported::session`].
     pub session: String,
@@ -78,7 +79,7 @@ pub struct Poll {
 
 /// What is new for an agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Told {
     /// What the host shall run, when that is not what it was handed last.
     #[serde(default)]
@@ -93,7 +94,7 @@ pub struct Told {
 
 /// A question and its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Numbered {
     /// Counts the questions of a session.
     pub number: u64,
@@ -103,7 +104,7 @@ pub struct Numbered {
 
 /// What an agent says to a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Answered {
     /// See [`Reported::session`].
     pub session: String,
@@ -219,5 +220,32 @@ mod tests {
             });
         }
         again(&LinkRefusal::Replaced);
+    }
+
+    #[test]
+    fn what_a_newer_side_says_beyond_what_this_one_knows_is_passed_over() {
+        let generation = Generation {
+            epoch: 3,
+            instance: "a".into(),
+            n: 7,
+        };
+        let desired = HostDesired::nothing(generation, "paris-1".parse().unwrap());
+        let mut told = serde_json::to_value(Told {
+            desired: Some(desired.clone()),
+            questions: vec![Numbered {
+                number: 1,
+                question: Question::Ledger,
+            }],
+            trust: None,
+        })
+        .unwrap();
+        told["weather"] = "fine".into();
+        told["desired"]["weather"] = serde_json::json!({ "wind": 3 });
+        let newer = serde_json::json!({ "number": 2, "question": { "ask": "weather", "where": "here" } });
+        told["questions"].as_array_mut().unwrap().push(newer);
+        let heard: Told = serde_json::from_value(told).unwrap();
+        assert_eq!(heard.desired, Some(desired));
+        let questions: Vec<_> = heard.questions.into_iter().map(|asked| asked.question).collect();
+        assert_eq!(questions, [Question::Ledger, Question::Unknown]);
     }
 }

@@ -145,6 +145,9 @@ pub enum Question {
         /// `host:port`.
         address: String,
     },
+    /// One of a newer coordinator, which this agent does not know. It is refused, and what else was asked is answered.
+    #[serde(other)]
+    Unknown,
 }
 
 impl fmt::Debug for Question {
@@ -186,6 +189,7 @@ impl fmt::Debug for Question {
             Self::Trusted => f.write_str("Trusted"),
             Self::KeepKit { kit } => write!(f, "KeepKit({} bytes)", kit.len()),
             Self::Dial { address } => write!(f, "Dial({address})"),
+            Self::Unknown => f.write_str("Unknown"),
         }
     }
 }
@@ -347,7 +351,7 @@ pub enum Refusal {
 
 /// What identifies the layout that a member follows: members that agree have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct LayoutDigest {
     /// The newest version.
     pub version: u64,
@@ -357,7 +361,7 @@ pub struct LayoutDigest {
 
 /// A promise, as a host's report tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PromiseReport {
     /// The highest term that was promised.
     pub epoch: u64,

@@ -28,7 +28,7 @@ pub fn quorums(replication_factor: usize) -> Quorums {
 
 /// Partitions that change hands between two versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Moves {
     /// By node, the partitions that it gets.
     pub gained: BTreeMap<NodeId, Vec<u8>>,
@@ -45,7 +45,7 @@ impl Moves {
 
 /// Partitions in trouble without some nodes, of 256.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Loss {
     /// No write would be acknowledged.
     pub unwritable: u16,

@@ -89,7 +89,7 @@ impl BlockName {
 
 /// The blocks of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PartitionCensus {
     /// How many.
     pub count: u64,
@@ -101,7 +101,7 @@ pub struct PartitionCensus {
 
 /// All blocks that lay on a host's disk while they were counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Census {
     /// When the count began, by the host's clock.
     pub began: Timestamp,

@@ -12,7 +12,7 @@ pub const PARTITIONS: usize = 256;
 
 /// The layout versions in a member's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct LayoutFacts {
     /// Live versions, oldest first; none before the first layout.
     pub versions: Vec<LayoutVersion>,
@@ -22,7 +22,7 @@ pub struct LayoutFacts {
 
 /// One version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct LayoutVersion {
     /// Its number.
     pub version: u64,
@@ -36,7 +36,7 @@ pub struct LayoutVersion {
 
 /// The nodes of every partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct LayoutMap {
     /// Nodes with a capacity, with their zone.
     pub zones: BTreeMap<NodeId, String>,

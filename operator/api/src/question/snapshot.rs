@@ -20,7 +20,7 @@ impl fmt::Display for SnapshotId {
 
 /// A snapshot of a member's metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SnapshotInfo {
     /// Which one.
     pub id: SnapshotId,
@@ -34,7 +34,7 @@ pub struct SnapshotInfo {
 
 /// A file of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SnapshotFile {
     /// Its name, without any folder.
     pub name: String,
@@ -53,7 +53,7 @@ impl SnapshotInfo {
 
 /// A snapshot of another host that is kept here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KeptSnapshot {
     /// Whose it is.
     pub of: HostName,
