@@ -18,7 +18,7 @@ use hayloft_agent::driver::{Driver, Phase, UnitState, UnitStates};
 use hayloft_agent::launch::{Places, Program};
 use hayloft_agent::reach::Reach;
 use hayloft_agent::unit::{Ready, Unit, UnitFile, UnitName};
-use hayloft_agent::{Agent, AgentConfig, Clock};
+use hayloft_agent::{Agent, AgentConfig, AgentHandle, Clock};
 use hayloft_api::agent::{GarageDesired, HostDesired, HostReport};
 use hayloft_api::{Generation, Secret};
 use jiff::Timestamp;
@@ -372,6 +372,18 @@ async fn a_host_keeps_its_identity_and_boots_without_being_told_again() {
     second.stop().await;
 }
 
+/// What is reported once Garage was started a second time.
+async fn runs_again(handle: &AgentHandle) -> HostReport {
+    let runs_again = |report: &HostReport| {
+        report.unit("garage").is_some_and(|unit| unit.restarts == 1) && report.runs("garage")
+    };
+    let mut report = handle.report.clone();
+    let after = timeout(Duration::from_secs(10), report.wait_for(runs_again))
+        .await
+        .unwrap();
+    after.unwrap().clone()
+}
+
 #[tokio::test]
 async fn a_taken_port_is_answered_with_other_ports() {
     let dir = tempfile::tempdir().unwrap();
@@ -385,14 +397,7 @@ async fn a_taken_port_is_answered_with_other_ports() {
         .unwrap();
     let before = handle.report.borrow().clone();
     handle.desired.send_replace(Some(desired(1)));
-    let runs_again = |report: &HostReport| {
-        report.unit("garage").is_some_and(|unit| unit.restarts == 1) && report.runs("garage")
-    };
-    let mut report = handle.report.clone();
-    let after = timeout(Duration::from_secs(10), report.wait_for(runs_again))
-        .await
-        .unwrap();
-    let after = after.unwrap().clone();
+    let after = runs_again(&handle).await;
     assert_ne!((after.rpc_addr, after.s3_addr), (before.rpc_addr, before.s3_addr));
     handle.stop().await;
 }
@@ -411,14 +416,7 @@ async fn a_garage_that_goes_on_without_its_s3_is_started_again_with_other_ports(
         .unwrap();
     let before = handle.report.borrow().s3_addr.clone();
     handle.desired.send_replace(Some(desired(1)));
-    let runs_again = |report: &HostReport| {
-        report.unit("garage").is_some_and(|unit| unit.restarts == 1) && report.runs("garage")
-    };
-    let mut report = handle.report.clone();
-    let after = timeout(Duration::from_secs(10), report.wait_for(runs_again))
-        .await
-        .unwrap();
-    assert_ne!(after.unwrap().s3_addr, before);
+    assert_ne!(runs_again(&handle).await.s3_addr, before);
     handle.stop().await;
 }
 

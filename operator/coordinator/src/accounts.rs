@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use hayloft_api::HostName;
 use hayloft_api::report::{HostAccount, Month, MonthReport};
 use hayloft_api::status::Status;
+use hayloft_engine::share;
 use hayloft_garage::admin::Requests;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,6 @@ const STEP: SignedDuration = SignedDuration::from_secs(10);
 const WATCHED: SignedDuration = SignedDuration::from_secs(120);
 /// So many months are kept, beside the current one.
 const MONTHS: u16 = 24;
-/// Partitions of Garage's layout: <https://garagehq.deuxfleurs.fr/documentation/design/internals/>.
-const PARTITIONS: u64 = 256;
 
 /// A month as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,10 +135,9 @@ impl Accounts {
             if host.up {
                 tally.up_seconds += seconds;
             }
-            let used = status.space.used.map_or(0, |used| used.0) / 1024;
-            let share = host.partitions.unwrap_or(0).min(PARTITIONS);
-            let held = u128::from(used) * u128::from(share) / u128::from(PARTITIONS);
-            let held = u64::try_from(held).unwrap_or(u64::MAX).saturating_mul(seconds);
+            let used = status.space.used.map_or(0, |used| used.0);
+            let held_kib = share(used, host.partitions.unwrap_or(0)) / 1024;
+            let held = held_kib.saturating_mul(seconds);
             tally.held_kib_seconds = tally.held_kib_seconds.saturating_add(held);
         }
     }

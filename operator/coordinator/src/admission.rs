@@ -113,6 +113,8 @@ pub struct Admissions {
     list: watch::Sender<TrustList>,
     /// Held while the list is read from the store and put in force, so that an older one never overtakes a newer one.
     listing: tokio::sync::Mutex<()>,
+    /// Held while the authority is changed by what it was, so that no change is lost.
+    rotating: tokio::sync::Mutex<()>,
 }
 
 /// The authority that signs, and the roots of those before it.
@@ -153,7 +155,7 @@ impl Admissions {
         } = config;
         let mut random = StdRng::from_seed(seed);
         let cluster = document.borrow().metadata.name.clone();
-        let mut signers = match kept_authority(&store).await? {
+        let signers = match kept_authority(&store).await? {
             Some(kept) => Signers::from_kept(kept)?,
             None => Signers {
                 current: Authority::create(cluster, &bytes(&mut random), &bytes(&mut random), now)?,
@@ -161,9 +163,6 @@ impl Admissions {
                 since: now,
             },
         };
-        if signers.current.intermediate_is_due(now)? {
-            signers.current = signers.current.with_new_intermediate(&bytes(&mut random), now)?;
-        }
         keep_authority(&store, &signers).await?;
         let key = match store.own_secret(OWN_KEY).await? {
             Some(pem) => Keypair::from_pem(&Secret::new(pem))?,
@@ -174,7 +173,7 @@ impl Admissions {
             }
         };
         let list = list_of(&store, &signers, &key).await?;
-        Ok(Self {
+        let admissions = Self {
             store,
             document,
             links,
@@ -184,7 +183,10 @@ impl Admissions {
             trust: LiveTrust::new(Trust::new(&list)?),
             list: watch::channel(list).0,
             listing: tokio::sync::Mutex::new(()),
-        })
+            rotating: tokio::sync::Mutex::new(()),
+        };
+        admissions.renew_intermediate(now).await?;
+        Ok(admissions)
     }
 
     /// Whom the coordinator's door trusts; follows every change by itself.

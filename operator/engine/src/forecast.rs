@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hayloft_api::{Document, NodeId};
 
-use crate::{Objection, Snapshot};
+use crate::{ClusterFacts, Objection, Snapshot};
 
 /// Garage's preview of a layout. How partitions are split over hosts may differ a little when it is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,13 +52,7 @@ pub fn judge_forecast(document: &Document, snapshot: &Snapshot, forecast: &Forec
     if forecast.tiny_partitions {
         objections.push(Objection::ForecastTiny);
     }
-    let access = snapshot
-        .cluster
-        .as_ref()
-        .and_then(|cluster| cluster.access.as_ref());
-    let bytes = access
-        .and_then(|access| access.bucket)
-        .map_or(0, |bucket| bucket.bytes.0);
+    let bytes = snapshot.cluster.as_ref().map_or(0, ClusterFacts::stored);
     for (id, node) in &forecast.nodes {
         let host = snapshot.hosts.iter().find(|(_, facts)| facts.id == Some(*id));
         let Some((name, facts)) = host else { continue };
@@ -85,7 +79,7 @@ pub fn judge_forecast(document: &Document, snapshot: &Snapshot, forecast: &Forec
 }
 
 /// Bytes of so many partitions: each of the 256 holds about the same share of the data.
-pub(crate) fn share(bytes: u64, partitions: u64) -> u64 {
+pub fn share(bytes: u64, partitions: u64) -> u64 {
     (bytes / 256)
         .saturating_mul(partitions)
         .saturating_add((bytes % 256) * partitions / 256)

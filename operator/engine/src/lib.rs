@@ -27,7 +27,7 @@ pub use facts::{
     VersionStatus,
 };
 pub use finding::{Finding, findings};
-pub use forecast::{Forecast, NodeForecast, judge_forecast};
+pub use forecast::{Forecast, NodeForecast, judge_forecast, share};
 pub use input::{Input, Invalid, Member, validate};
 pub use plan::{Plan, Planned, SCRUB_EVERY, SKEW, SNAPSHOT_EVERY, older, plan};
 pub use preview::preview;

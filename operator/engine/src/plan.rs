@@ -23,7 +23,7 @@ use std::fmt;
 use hayloft_api::{HostName, NodeId};
 use serde::Serialize;
 
-use crate::{Input, Leadership, Reason, Snapshot, Step, Waiting, WaitsFor};
+use crate::{HostPlan, Input, Leadership, Reason, Snapshot, Step, Waiting, WaitsFor};
 
 pub use join::{SKEW, older};
 pub(crate) use moves::RECEIVING_DELAY;
@@ -71,6 +71,14 @@ impl Plan {
     /// Whether all is as declared.
     pub fn is_done(&self) -> bool {
         self.steps.is_empty() && self.waiting.is_empty()
+    }
+
+    /// What it tells a host to run, if it does.
+    fn desired_of(&self, name: &HostName) -> Option<&HostPlan> {
+        self.steps.iter().rev().find_map(|planned| match &planned.step {
+            Step::Desire { host, plan } if host == name => Some(&**plan),
+            _ => None,
+        })
     }
 
     /// Whether it writes a layout version.

@@ -82,9 +82,11 @@ pub enum ConfigError {
 /// # Errors
 /// At the first thing that is wrong.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = read("--config", path)?;
-    let file: file::File = serde_yaml::from_str(&text).map_err(ConfigError::Shape)?;
-    check(file)
+    check(open(path)?)
+}
+
+fn open(path: &Path) -> Result<file::File, ConfigError> {
+    serde_yaml::from_str(&read("--config", path)?).map_err(ConfigError::Shape)
 }
 
 /// Reads only where the bucket is, and who the gateway is there: the other secrets may be readable to the gateway alone.
@@ -92,9 +94,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// When the file cannot be read, or that part of it is wrong.
 pub fn load_bucket(path: &Path) -> Result<S3Config, ConfigError> {
-    let text = read("--config", path)?;
-    let file: file::File = serde_yaml::from_str(&text).map_err(ConfigError::Shape)?;
-    bucket(file.s3)
+    bucket(open(path)?.s3)
 }
 
 fn check(file: file::File) -> Result<Config, ConfigError> {

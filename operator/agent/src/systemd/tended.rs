@@ -314,7 +314,10 @@ impl Tended {
         let mut unit = self.unit.clone();
         // One that runs proves itself before another one follows, else there would be nothing to go back to.
         let was_held = self.other.as_ref().map(|other| other.standing) == Some(ProgramStanding::Held);
-        let waits = unit.hold && (up || !programs.young()) || was_held && up && programs.young();
+        let waits = match programs.young() {
+            true => up && (unit.hold || was_held),
+            false => unit.hold,
+        };
         // A former one that is gone cannot be gone on with.
         let hold = waits && programs.former_is_there();
         unit.launch.program = programs.choose(&wanted, hold).to_owned();

@@ -191,6 +191,7 @@ pub(crate) struct AllowMissingDataArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
+    group = clap::ArgGroup::new("when").required(true).args(["until", "for_so_long", "back"]),
     after_help = "Its absence then does not count towards `rebalance.deadAfter`, and nobody is asked to decide. The layout stays as it \
                   is while it is away: hosts that join, and others that leave, wait for it.\n\n\
                   Examples:\n  hayloft host away host-4 --until 2026-12-01T00:00:00Z\n  hayloft host away host-4 --for 2w\n  \
@@ -200,15 +201,10 @@ pub(crate) struct AwayArgs {
     /// The host
     name: HostName,
     /// Until when
-    #[arg(long, value_name = "TIME", required_unless_present_any = ["for_so_long", "back"], conflicts_with_all = ["for_so_long", "back"])]
+    #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// For how long, from now on
-    #[arg(
-        long = "for",
-        id = "for_so_long",
-        value_name = "TIME",
-        conflicts_with = "back"
-    )]
+    #[arg(long = "for", value_name = "SPAN")]
     for_so_long: Option<Span>,
     /// It is back
     #[arg(long)]

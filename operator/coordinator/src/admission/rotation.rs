@@ -55,6 +55,7 @@ impl Admissions {
     /// # Errors
     /// When one is being replaced already, or the store fails.
     pub async fn begin_rotation(&self, now: Timestamp) -> Result<(), RotationError> {
+        let _one = self.rotating.lock().await;
         let old = self.signers();
         if !old.former.is_empty() {
             return Err(RotationError::UnderWay);
@@ -78,6 +79,7 @@ impl Admissions {
 
     /// Makes the intermediate anew when it is due, as in a coordinator that runs for years. Nobody needs to be told.
     pub(super) async fn renew_intermediate(&self, now: Timestamp) -> Result<(), AdmissionError> {
+        let _one = self.rotating.lock().await;
         let signers = self.signers();
         if !signers.current.intermediate_is_due(now)? {
             return Ok(());
@@ -98,6 +100,7 @@ impl Admissions {
     /// # Errors
     /// When none is being replaced, hosts have not renewed yet, or the store fails.
     pub async fn finish_rotation(&self, now: Timestamp) -> Result<(), RotationError> {
+        let _one = self.rotating.lock().await;
         let signers = self.signers();
         if signers.former.is_empty() {
             return Err(RotationError::NotUnderWay);

@@ -36,6 +36,12 @@ impl ClusterFacts {
         self.nodes.get(&id).is_some_and(|node| node.up)
     }
 
+    /// Bytes in the bucket, one copy counted; 0 where that is not known.
+    pub fn stored(&self) -> u64 {
+        let bucket = self.access.as_ref().and_then(|access| access.bucket);
+        bucket.map_or(0, |bucket| bucket.bytes.0)
+    }
+
     /// Nodes that hold data by the current layout.
     pub fn storage(&self) -> impl Iterator<Item = (NodeId, &NodeRole)> {
         let roles = self.layout.roles.iter();

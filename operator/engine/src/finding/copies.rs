@@ -25,8 +25,7 @@ pub(super) fn fits(facts: Facts<'_>) -> Finding {
     let Some(cluster) = &snapshot.cluster else {
         return Finding::good(kind, "no move is known of");
     };
-    let bucket = cluster.access.as_ref().and_then(|access| access.bucket);
-    let bytes = bucket.map_or(0, |bucket| bucket.bytes.0);
+    let bytes = cluster.stored();
     for (name, host) in &snapshot.hosts {
         let Some(id) = host.id.filter(|id| cluster.layout.roles.contains_key(id)) else {
             continue;
@@ -82,8 +81,7 @@ pub(super) fn pledges_kept(facts: Facts<'_>) -> Finding {
     let Some(cluster) = &snapshot.cluster else {
         return Finding::good(kind, "no member could be asked");
     };
-    let bucket = cluster.access.as_ref().and_then(|access| access.bucket);
-    let bytes = bucket.map_or(0, |bucket| bucket.bytes.0);
+    let bytes = cluster.stored();
     let layout = &cluster.layout;
     for (name, host) in &snapshot.hosts {
         let Some(id) = host.id else { continue };

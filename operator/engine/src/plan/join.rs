@@ -83,6 +83,12 @@ pub fn older(version: &str, least: &str) -> bool {
     numbers(version) < numbers(least)
 }
 
+/// Whether two versions have so many numbers in common: of major and minor, 2.
+pub(super) fn same(one: &str, other: &str, so_many: usize) -> bool {
+    let (one, other) = (numbers(one), numbers(other));
+    one.iter().take(so_many).eq(other.iter().take(so_many))
+}
+
 /// The numbers of a version, up to the first part that is none.
 fn numbers(version: &str) -> Vec<u32> {
     let parts = version.trim_start_matches('v').split(['.', '-', '+']);

@@ -9,12 +9,10 @@ use crate::{Input, Member, Plan, Reason, ResyncFacts, Step};
 
 /// Whether a host's Garage is told to stop, now or before: it still runs for a moment.
 fn is_to_stop(member: &Member<'_>, plan: &Plan) -> bool {
-    let now = plan.steps.iter().rev().find_map(|planned| match &planned.step {
-        Step::Desire { host, plan } if host == member.name => Some(&**plan),
-        _ => None,
-    });
     let told = member.facts.and_then(|facts| facts.told.as_ref());
-    now.or(told).is_some_and(|told| told.garage.is_none())
+    plan.desired_of(member.name)
+        .or(told)
+        .is_some_and(|told| told.garage.is_none())
 }
 
 /// The tighter of two limits.

@@ -103,14 +103,7 @@ fn unfit(member: &Member<'_>, waiting: &GarageWaiting) -> Option<String> {
             "{next} is older than {runs}, which runs, and cannot be trusted to read its data; install {runs} or a newer one"
         ));
     }
-    let major = |version: &str| {
-        version
-            .trim_start_matches('v')
-            .split('.')
-            .next()
-            .map(str::to_owned)
-    };
-    (major(next) != major(runs)).then(|| {
+    (!join::same(next, runs, 1)).then(|| {
         format!(
             "{next} is of another major version than {runs}, which runs: members of both do not understand each other; install the \
              newest of {runs}'s"
@@ -126,7 +119,7 @@ fn repair_first(
     waiting: &GarageWaiting,
 ) -> Option<Step> {
     let runs = member.report()?.garage_version.as_deref()?;
-    if minor(runs) == minor(&waiting.version) {
+    if join::same(runs, &waiting.version, 2) {
         return None;
     }
     let stale = |member: &&Member<'_>| {
@@ -146,11 +139,6 @@ fn repair_first(
         nodes: BTreeSet::from([next]),
         kind: RepairKind::Tables,
     })
-}
-
-/// Major and minor of a version.
-fn minor(version: &str) -> Vec<&str> {
-    version.trim_start_matches('v').split('.').take(2).collect()
 }
 
 /// What must be over first.
@@ -192,11 +180,10 @@ fn obstacle(input: &Input<'_>, cluster: &ClusterFacts, plan: &Plan) -> Option<Wa
 
 /// What the host was told, with leave to restart into that program; `None` while it is told anew anyway, or was told nothing.
 fn with_program(member: &Member<'_>, waiting: &GarageWaiting, plan: &Plan) -> Option<HostPlan> {
-    let told_now = plan
-        .steps
-        .iter()
-        .any(|planned| matches!(&planned.step, Step::Desire { host, .. } if host == member.name));
-    let told = member.facts?.told.as_ref().filter(|_| !told_now)?;
+    if plan.desired_of(member.name).is_some() {
+        return None;
+    }
+    let told = member.facts?.told.as_ref()?;
     let garage = told.garage.as_ref()?;
     Some(HostPlan {
         garage: Some(GaragePlan {

@@ -301,12 +301,7 @@ fn a_host_that_does_not_reach_another_is_told_with_what_to_do() {
         why: "connection timed out".to_owned(),
     };
     world.snapshot.unreached = vec![pair(1, 2), pair(3, 2)];
-    let plan = world.plan();
-    let found = findings(&world.document, &world.snapshot, &plan);
-    let reached = found
-        .iter()
-        .find(|finding| finding.kind == ConditionType::Reached)
-        .unwrap();
+    let reached = world.finding(ConditionType::Reached);
     assert!(!reached.holds);
     assert_eq!(
         reached.message,
@@ -319,12 +314,8 @@ fn a_host_that_does_not_reach_another_is_told_with_what_to_do() {
 fn a_disk_that_was_filled_by_other_things_until_it_cannot_hold_its_pledge_is_told() {
     let mut world = World::converged(3);
     let told = |world: &World| {
-        let plan = world.plan();
-        let found = findings(&world.document, &world.snapshot, &plan);
-        let kept = found
-            .into_iter()
-            .find(|finding| finding.kind == ConditionType::PledgesKept);
-        kept.map(|kept| (kept.holds, kept.message)).unwrap()
+        let kept = world.finding(ConditionType::PledgesKept);
+        (kept.holds, kept.message)
     };
     assert!(told(&world).0);
     world.report(2).disk.as_mut().unwrap().data_available = 4 << 30;
@@ -342,12 +333,7 @@ fn a_full_disk_is_told_also_where_no_reserve_is_declared() {
     let mut world = World::converged(3);
     world.document.spec.rebalance.reserve = Percent::new(0);
     world.report(2).disk.as_mut().unwrap().data_available = 0;
-    let plan = world.plan();
-    let found = findings(&world.document, &world.snapshot, &plan);
-    let fits = found
-        .iter()
-        .find(|finding| finding.kind == ConditionType::Fits)
-        .unwrap();
+    let fits = world.finding(ConditionType::Fits);
     assert!(
         !fits.holds && fits.message.contains("the disk of host-2 is full"),
         "{}",

@@ -3,7 +3,6 @@
 use hayloft_api::agent::{GarageWaiting, ProgramStanding};
 use hayloft_api::status::{ConditionType, Reason as Because};
 use hayloft_api::{HostName, ZoneName};
-use hayloft_engine::findings;
 
 use crate::world::{World, name};
 
@@ -177,12 +176,7 @@ fn where_it_did_not_come_up_nobody_else_is_restarted_into_it_and_a_person_hears_
     world.converge(3);
     assert!(permitted(&world).is_empty(), "{}", waits(&mut world));
     assert!(waits(&mut world).contains("Garage 2.6.0 did not come up on host-1"));
-    let plan = world.plan();
-    let found = findings(&world.document, &world.snapshot, &plan);
-    let fit = found
-        .iter()
-        .find(|one| one.kind == ConditionType::GarageFit)
-        .unwrap();
+    let fit = world.finding(ConditionType::GarageFit);
     assert_eq!((fit.holds, fit.reason), (false, Because::GarageUnfit));
     assert!(fit.message.contains("host-1"), "{}", fit.message);
     // Another one is installed everywhere.

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use hayloft_api::agent::{BlocksReport, DataState, DiskReport};
 use hayloft_api::document::RebalanceSpec;
 use hayloft_api::question::LayoutDigest;
+use hayloft_api::status::ConditionType;
 use hayloft_api::{Bytes, Document, HostName, NodeId};
 use hayloft_engine::sim::SimGarage;
 use hayloft_engine::{
-    Access, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Drift, HostFacts, HostPlan, LayoutFacts,
-    Look, MoveFacts, MoveKey, NodeRole, Plan, Reason, Renewal, RepairFacts, RepairKind, ReportFacts,
-    RoleChange, Snapshot, SnapshotKept, Staged, Step, Upkeep, check, plan, progress, validate,
+    Access, Asked, AskedFor, BucketFacts, ClusterFacts, Compared, Drift, Finding, HostFacts, HostPlan,
+    LayoutFacts, Look, MoveFacts, MoveKey, NodeRole, Plan, Reason, Renewal, RepairFacts, RepairKind,
+    ReportFacts, RoleChange, Snapshot, SnapshotKept, Staged, Step, Upkeep, check, findings, plan, progress,
+    validate,
 };
 use jiff::Timestamp;
 
@@ -521,6 +523,12 @@ impl World {
     }
 
     /// Plans, and holds the plan before the second judge.
+    /// What is told of one condition.
+    pub(crate) fn finding(&self, kind: ConditionType) -> Finding {
+        let found = findings(&self.document, &self.snapshot, &self.plan());
+        found.into_iter().find(|finding| finding.kind == kind).unwrap()
+    }
+
     pub(crate) fn plan(&self) -> Plan {
         let plan = plan(&validate(&self.document, &self.snapshot).unwrap());
         let objections = check(&self.document, &self.snapshot, &plan);
