@@ -75,6 +75,20 @@ impl Community {
         Ok(community)
     }
 
+    /// The same with so many hosts, which joined by the first token and run.
+    ///
+    /// # Errors
+    /// When one of them does not get in.
+    pub fn of(hosts: u8) -> Result<Self> {
+        let mut community = Self::found(u32::from(hosts), "automatic")?;
+        let token = community.token.clone();
+        for n in 1..=hosts {
+            community.join(n, &token, &[])?;
+            community.start_agent(n)?;
+        }
+        Ok(community)
+    }
+
     /// The coordinator's folder.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
@@ -367,6 +381,18 @@ impl Drop for Community {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether so many hosts are up and hold data.
+#[must_use]
+pub fn all_up(status: &Value, hosts: usize) -> bool {
+    let seen = status["hosts"].as_array().map_or(0, |hosts| {
+        hosts
+            .iter()
+            .filter(|host| host["up"] == true && host["inLayout"] == true)
+            .count()
+    });
+    seen == hosts
 }
 
 /// Two bytes of loopback's network that no other test uses.

@@ -10,3 +10,4 @@ pub mod home;
 pub mod nix_root;
 pub mod process;
 pub mod synthetic_nar;
+pub mod traffic;

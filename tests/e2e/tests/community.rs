@@ -3,57 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hayloft_e2e::attic_wire::{Attic, InfoIn};
-use hayloft_e2e::community::Community;
+use hayloft_e2e::attic_wire::Attic;
+use hayloft_e2e::community::{Community, all_up};
 use hayloft_e2e::process::eventually;
-use hayloft_e2e::synthetic_nar::SyntheticNar;
+use hayloft_e2e::traffic::{pull, push};
 use serde_json::Value;
-
-const MIB: u64 = 1024 * 1024;
-
-async fn push(attic: &Attic, seed: u64) -> Result<()> {
-    let nar = SyntheticNar { size: 5 * MIB, seed };
-    let answer = attic
-        .upload(&nar.upload("main"), nar.stream(), InfoIn::AsClient)
-        .await?;
-    let status = answer.status();
-    ensure!(
-        status.is_success(),
-        "push of {seed}: {status} {}",
-        answer.text().await?
-    );
-    Ok(())
-}
-
-async fn pull(attic: &Attic, seed: u64) -> Result<()> {
-    let nar = SyntheticNar { size: 5 * MIB, seed };
-    let pulled = attic.pull("main", &nar.hash()).await?;
-    ensure!(
-        pulled.nar_hash == nar.upload("main").nar_hash,
-        "{seed} came with other bytes"
-    );
-    Ok(())
-}
-
-fn all_up(status: &Value, hosts: usize) -> bool {
-    let seen = status["hosts"].as_array().map_or(0, |hosts| {
-        hosts
-            .iter()
-            .filter(|host| host["up"] == true && host["inLayout"] == true)
-            .count()
-    });
-    seen == hosts
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_joined_by_one_token_serve_clients_while_any_one_of_them_or_the_coordinator_is_away()
 -> Result<()> {
-    let mut community = Community::found(3, "automatic")?;
-    let token = community.token.clone();
-    for n in 1..=3 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
+    let mut community = Community::of(3)?;
     let (url, secret) = community.client().await?;
     let attic = Attic::new(&url, Some(&secret))?;
     push(&attic, 1).await?;
@@ -220,12 +179,8 @@ async fn a_host_waits_for_a_persons_word_where_the_document_says_so() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_was_put_out_is_let_in_nowhere() -> Result<()> {
-    let mut community = Community::found(4, "automatic")?;
+    let mut community = Community::of(4)?;
     let token = community.token.clone();
-    for n in 1..=4 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
     let (url, secret) = community.client().await?;
     let attic = Attic::new(&url, Some(&secret))?;
     community.until("whole", |status| all_up(status, 4)).await?;
@@ -375,12 +330,8 @@ fn curl(args: &[&str]) -> Result<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_coordinator_comes_back_on_another_disk_from_the_kit_that_a_host_keeps() -> Result<()> {
-    let mut community = Community::found(3, "automatic")?;
+    let mut community = Community::of(3)?;
     let token = community.token.clone();
-    for n in 1..=3 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
     let (url, secret) = community.client().await?;
     let attic = Attic::new(&url, Some(&secret))?;
     push(&attic, 1).await?;
@@ -431,12 +382,7 @@ async fn the_coordinator_comes_back_on_another_disk_from_the_kit_that_a_host_kee
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_find_a_coordinator_that_was_restored_at_an_address_that_nobody_knows() -> Result<()> {
-    let mut community = Community::found(3, "automatic")?;
-    let token = community.token.clone();
-    for n in 1..=3 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
+    let mut community = Community::of(3)?;
     let (url, secret) = community.client().await?;
     let attic = Attic::new(&url, Some(&secret))?;
     push(&attic, 1).await?;
@@ -524,12 +470,7 @@ fn condition(status: &Value, kind: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_authority_is_replaced_while_clients_push_and_pull() -> Result<()> {
-    let mut community = Community::found(3, "automatic")?;
-    let token = community.token.clone();
-    for n in 1..=3 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
+    let mut community = Community::of(3)?;
     let (url, secret) = community.client().await?;
     let attic = Attic::new(&url, Some(&secret))?;
     push(&attic, 1).await?;
@@ -696,12 +637,7 @@ async fn pull_soon(attic: &Attic, seed: u64) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_from_an_older_kit_learns_from_the_hosts_who_was_put_out_and_which_secrets_are_in_use()
 -> Result<()> {
-    let mut community = Community::found(4, "automatic")?;
-    let token = community.token.clone();
-    for n in 1..=4 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
+    let mut community = Community::of(4)?;
     let (url, secret) = community.client().await?;
     let attic = Attic::new(&url, Some(&secret))?;
     community.until("whole", |status| all_up(status, 4)).await?;
@@ -780,12 +716,7 @@ async fn a_coordinator_from_an_older_kit_learns_from_the_hosts_who_was_put_out_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_leaves_is_let_go_when_it_holds_nothing_and_belongs_no_more() -> Result<()> {
-    let mut community = Community::found(4, "automatic")?;
-    let token = community.token.clone();
-    for n in 1..=4 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
+    let community = Community::of(4)?;
     let (url, secret) = community.client().await?;
     community.until("whole", |status| all_up(status, 4)).await?;
     // Nothing was pushed yet, so there are no blocks that Garage would keep for ten minutes.

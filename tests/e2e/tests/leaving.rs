@@ -5,38 +5,15 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use hayloft_e2e::attic_wire::{Attic, InfoIn};
-use hayloft_e2e::community::Community;
-use hayloft_e2e::synthetic_nar::SyntheticNar;
+use hayloft_e2e::attic_wire::Attic;
+use hayloft_e2e::community::{Community, all_up};
+use hayloft_e2e::traffic::{pull, push};
+use serde_json::Value;
 
-const SIZE: u64 = 5 * 1024 * 1024;
 /// Garage gives blocks away at once and removes them 610 s after that.
 const PATIENCE: Duration = Duration::from_secs(1000);
 /// Nobody may say that a disk is empty before.
 const DELAY: Duration = Duration::from_secs(600);
-
-async fn push(attic: &Attic, seed: u64) -> Result<()> {
-    let nar = SyntheticNar { size: SIZE, seed };
-    let answer = attic
-        .upload(&nar.upload("main"), nar.stream(), InfoIn::AsClient)
-        .await?;
-    ensure!(
-        answer.status().is_success(),
-        "push of {seed}: {}",
-        answer.text().await?
-    );
-    Ok(())
-}
-
-async fn pull(attic: &Attic, seed: u64) -> Result<()> {
-    let nar = SyntheticNar { size: SIZE, seed };
-    let pulled = attic.pull("main", &nar.hash()).await?;
-    ensure!(
-        pulled.nar_hash == nar.upload("main").nar_hash,
-        "{seed} came with other bytes"
-    );
-    Ok(())
-}
 
 /// How many blocks lie in a folder of Garage's: files that are called after a digest.
 fn blocks(folder: &Path) -> usize {
@@ -59,22 +36,11 @@ fn blocks(folder: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_a_host_that_holds_data_has_left_when_its_disk_is_empty_and_clients_noticed_nothing()
 -> Result<()> {
-    let mut community = Community::found(4, "automatic")?;
-    let token = community.token.clone();
-    for n in 1..=4 {
-        community.join(n, &token, &[])?;
-        community.start_agent(n)?;
-    }
+    let mut community = Community::of(4)?;
     let (_, secret) = community.client().await?;
     let whole = |hosts: usize| {
-        move |status: &serde_json::Value| {
-            let seen = status["hosts"].as_array().map_or(0, |hosts| {
-                let there = hosts
-                    .iter()
-                    .filter(|host| host["up"] == true && host["inLayout"] == true);
-                there.count()
-            });
-            seen == hosts && status["gateway"]["hosts"].as_array().map_or(0, Vec::len) == hosts
+        move |status: &Value| {
+            all_up(status, hosts) && status["gateway"]["hosts"].as_array().map_or(0, Vec::len) == hosts
         }
     };
     community.until("whole", whole(4)).await?;

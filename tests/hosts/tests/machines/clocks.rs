@@ -105,10 +105,7 @@ fn machines_that_were_off_until_all_certificates_had_expired_find_each_other_aga
     let Some(community) = Community::with_clocks() else {
         return;
     };
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-    let key = &community.let_clients_in();
+    let (_, key) = &community.bring_up();
     let before = community.build("before");
     community.push("h2", &before);
     let all = || MEMBERS.into_iter().chain([COORDINATOR]);

@@ -64,10 +64,7 @@ impl Community {
 #[test]
 fn no_acknowledged_path_is_lost_when_cables_are_cut_in_turn_under_load() {
     let Some(community) = Community::new() else { return };
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-    let key = &community.let_clients_in();
+    let (_, key) = &community.bring_up();
     community.sh(
         OUTSIDE,
         &format!(": > /root/acked; cat > /root/load.sh <<'EOF'\n{LOAD}EOF"),
@@ -105,10 +102,7 @@ fn no_acknowledged_path_is_lost_when_cables_are_cut_in_turn_under_load() {
 #[test]
 fn plugs_that_are_pulled_in_the_middle_of_a_join_and_a_move_leave_nothing_half_done() {
     let Some(community) = Community::new() else { return };
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-    let key = &community.let_clients_in();
+    let (token, key) = &community.bring_up();
     let path = community.build("before");
     community.push("h2", &path);
 
@@ -178,10 +172,7 @@ fn a_full_disk_on_one_machine_stops_nobody_and_is_told_with_what_to_do() {
 #[test]
 fn the_coordinators_machine_is_lost_and_another_one_takes_its_place_unknown_to_all() {
     let Some(community) = Community::new() else { return };
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-    let key = &community.let_clients_in();
+    let (_, key) = &community.bring_up();
     community.sh(
         COORDINATOR,
         "hayloft recovery key --out /root/recovery.key > /root/public",

@@ -6,10 +6,7 @@ use crate::town::{COORDINATOR, Community, MEMBERS};
 fn machines_that_speak_ipv6_alone_keep_a_cache_together() {
     let Some(community) = Community::new() else { return };
     community.speak_ipv6_alone();
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-    let key = &community.let_clients_in();
+    let (_, key) = &community.bring_up();
     let path = community.build("first");
     community.push("h2", &path);
     for gateway in MEMBERS {

@@ -7,11 +7,7 @@ fn four_machines_join_by_one_token_at_once_and_serve_nix_while_any_machine_is_un
     let Some(community) = Community::with_store() else {
         return;
     };
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-
-    let key = &community.let_clients_in();
+    let (token, key) = &community.bring_up();
 
     // What was pushed at one is pulled at the others.
     let first = community.build("first");

@@ -49,12 +49,17 @@ impl Community {
         let program = std::env::var_os("HAYLOFT_BIN").map(PathBuf::from)?;
         let rig = Rig::up(if with_store { 6 } else { 5 }).unwrap()?;
         let garage = hayloft_garage_fixture::program().unwrap();
-        let store = with_store.then_some(STORE);
-        for host in [COORDINATOR, OUTSIDE].into_iter().chain(MEMBERS).chain(store) {
-            rig.put(host, &program, "/root/hayloft").unwrap();
-            rig.put(host, &garage, GARAGE).unwrap();
+        let community = Self { rig, with_store };
+        for host in community.machines() {
+            community.rig.put(host, &program, "/root/hayloft").unwrap();
+            community.rig.put(host, &garage, GARAGE).unwrap();
         }
-        Some(Self { rig, with_store })
+        Some(community)
+    }
+
+    fn machines(&self) -> impl Iterator<Item = &'static str> {
+        let store = self.with_store.then_some(STORE);
+        [COORDINATOR, OUTSIDE].into_iter().chain(MEMBERS).chain(store)
     }
 
     pub(crate) fn sh(&self, host: &str, command: &str) -> String {
@@ -63,15 +68,12 @@ impl Community {
 
     /// Takes the machines' IPv4 addresses away; their names lead to IPv6 ones from now on. Lasts until a machine is booted again.
     pub(crate) fn speak_ipv6_alone(&self) {
-        let all = || {
-            MEMBERS
-                .into_iter()
-                .chain([COORDINATOR, OUTSIDE])
-                .chain(self.with_store.then_some(STORE))
-        };
         let address = |host: &str| format!("fd77::{}", host.trim_start_matches('h'));
-        let names: String = all().map(|host| format!("{} {host}\n", address(host))).collect();
-        for host in all() {
+        let names: String = self
+            .machines()
+            .map(|host| format!("{} {host}\n", address(host)))
+            .collect();
+        for host in self.machines() {
             self.sh(
                 host,
                 &format!(
@@ -120,6 +122,15 @@ impl Community {
                 });
             }
         });
+    }
+
+    /// Founds it, has all join, and waits until it serves: gives the join token and the cache's public key.
+    pub(crate) fn bring_up(&self) -> (String, String) {
+        let token = self.found();
+        self.join_all(&token);
+        self.until_whole();
+        let key = self.let_clients_in();
+        (token, key)
     }
 
     pub(crate) fn until_whole(&self) {

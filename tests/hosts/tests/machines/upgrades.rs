@@ -29,10 +29,7 @@ fn garage(community: &Community, host: &str, property: &str) -> String {
 fn garage_is_upgraded_machine_by_machine_while_clients_push_and_pull_and_a_bad_one_gets_no_further_than_one()
 {
     let Some(community) = Community::new() else { return };
-    let token = community.found();
-    community.join_all(&token);
-    community.until_whole();
-    let key = &community.let_clients_in();
+    let (_, key) = &community.bring_up();
     let first = community.build("first");
     community.push("h2", &first);
 
