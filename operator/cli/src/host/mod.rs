@@ -7,7 +7,7 @@ pub(crate) mod wait;
 use std::path::PathBuf;
 
 use hayloft_api::{HostName, Span};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 
 use crate::OutputFormat;
 use crate::confirm::Answer;
@@ -218,7 +218,8 @@ pub(crate) struct AwayArgs {
 impl AwayArgs {
     fn until(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
         let until = match self.for_so_long {
-            Some(span) => Some(crate::token::in_so_long(now, span)?),
+            // People read it, in the document too.
+            Some(span) => Some(crate::token::in_so_long(now, span)?.round(Unit::Second)?),
             None => self.until,
         };
         if let Some(until) = until.filter(|until| *until <= now) {
