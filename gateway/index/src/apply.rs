@@ -11,6 +11,7 @@ use hayloft_store::pack::{self, PackedFrame};
 use sqlx::SqliteConnection;
 
 use crate::ask::digest;
+use crate::digests::Large;
 use crate::{Index, IndexError, keep, retire};
 
 impl Index {
@@ -22,7 +23,7 @@ impl Index {
         let failed = IndexError::query("apply");
         let mut tx = self.writer.begin().await.map_err(&failed)?;
         for record in records {
-            apply(&mut tx, record).await?;
+            apply(&mut tx, record, &self.large).await?;
         }
         let place = postcard::to_stdvec(&position).map_err(|_| IndexError::Record { what: "position" })?;
         sqlx::query(
@@ -40,13 +41,13 @@ impl Index {
     }
 }
 
-async fn apply(db: &mut SqliteConnection, record: &Record) -> Result<(), IndexError> {
+async fn apply(db: &mut SqliteConnection, record: &Record, large: &Large) -> Result<(), IndexError> {
     match record {
         Record::EpochOpened(_) => Ok(()),
         Record::CacheCreated(cache) | Record::CacheConfigured(cache) => set_cache(db, cache).await,
         Record::CacheDestroyed(name) => destroy_cache(db, name).await,
         Record::PackAdded(pack) => add_pack(db, pack).await,
-        Record::PathAdded(path) => add_path(db, path).await,
+        Record::PathAdded(path) => add_path(db, path, large).await,
         Record::PathRemoved { cache, path } => keep::remove_paths(db, cache, &[path.hash()]).await,
         Record::Damaged(damage) => retire::mark_damage(db, damage).await,
         Record::PacksCondemned(packs) => retire::condemn(db, packs).await,
@@ -139,7 +140,7 @@ async fn add_pack(db: &mut SqliteConnection, pack: &PackRecord) -> Result<(), In
     retire::suspect(db, id).await
 }
 
-async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), IndexError> {
+async fn add_path(db: &mut SqliteConnection, path: &PathRecord, large: &Large) -> Result<(), IndexError> {
     let failed = IndexError::query("add path");
     // Destructured, so that a new field is not forgotten here.
     let PathRecord {
@@ -198,7 +199,7 @@ async fn add_path(db: &mut SqliteConnection, path: &PathRecord) -> Result<(), In
         .execute(&mut *db)
         .await
         .map_err(&failed)?;
-    let holders = holders(db, &manifest).await?;
+    let holders = holders(db, &manifest, Some(large)).await?;
     let packs: BTreeSet<i64> = holders.iter().map(|(pack, _)| *pack).collect();
     sqlx::query("INSERT OR IGNORE INTO path_packs SELECT value, ? FROM json_each(?)")
         .bind(id)
@@ -243,17 +244,27 @@ pub(crate) async fn want_missing(db: &mut SqliteConnection, path: i64) -> Result
         .map_err(&failed)?;
     let Some((body,)) = row else { return Ok(()) };
     let manifest = Manifest::decode(&body).map_err(|_| IndexError::Corrupt { what: "manifest" })?;
-    let holders = holders(db, &manifest).await?;
+    let holders = holders(db, &manifest, None).await?;
     want(db, path, &manifest, &holders).await
 }
 
-/// The packs that hold frames of a manifest, and these frames.
-async fn holders(db: &mut SqliteConnection, manifest: &Manifest) -> Result<Vec<(i64, Digest)>, IndexError> {
+/// The packs that hold frames of a manifest, and these frames. What `large` does not hold is not looked for there.
+async fn holders(
+    db: &mut SqliteConnection,
+    manifest: &Manifest,
+    large: Option<&Large>,
+) -> Result<Vec<(i64, Digest)>, IndexError> {
+    let frames: Vec<Digest> = manifest.frames().collect();
+    // Merging is the writer's business too, so nothing is merged meanwhile.
+    let old = large.map_or_else(|| frames.clone(), |large| large.may_hold(&frames));
     let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT f.pack, f.frame FROM json_each(?) j CROSS JOIN frames f
-         WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)",
+        "SELECT f.pack, f.frame FROM json_each(?1) j CROSS JOIN digests d CROSS JOIN frames f
+         WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value)
+         UNION ALL SELECT f.pack, f.frame FROM json_each(?2) j CROSS JOIN young d CROSS JOIN frames f
+         WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value)",
     )
-    .bind(hex_list(manifest.frames()))
+    .bind(hex_list(old.into_iter()))
+    .bind(hex_list(frames.into_iter()))
     .fetch_all(db)
     .await
     .map_err(IndexError::query("look for frames"))?;

@@ -11,8 +11,12 @@ use hayloft_store::manifest::Manifest;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use crate::apply::hex_list;
 use crate::{Index, IndexError};
+
+/// Piece, frame, stored and raw bytes.
+type PieceRow = (Vec<u8>, Vec<u8>, u32, u32);
+/// Frame, name of the pack, offset, stored bytes, number of the pack.
+type PlaceRow = (Vec<u8>, Vec<u8>, i64, u32, i64);
 
 /// A path of a cache, but for its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,14 +164,10 @@ impl Index {
     /// # Errors
     /// When the index fails.
     pub async fn frames_of(&self, pieces: &[Digest]) -> Result<HashMap<Digest, KnownFrame>, IndexError> {
-        let rows: Vec<(Vec<u8>, Vec<u8>, u32, u32)> = sqlx::query_as(
-            "SELECT f.piece, f.frame, f.stored, f.raw FROM json_each(?) j CROSS JOIN frames f
-             WHERE substr(f.piece, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.piece = unhex(j.value)",
-        )
-        .bind(hex_list(pieces.iter().copied()))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(IndexError::query("frames of pieces"))?;
+        let rows: Vec<PieceRow> = self.ask_digests("frames of pieces", "SELECT f.piece, f.frame, f.stored, f.raw FROM json_each(?1) j CROSS JOIN digests d CROSS JOIN frames f
+                 WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.piece = unhex(j.value)
+                 UNION ALL SELECT f.piece, f.frame, f.stored, f.raw FROM json_each(?2) j CROSS JOIN young d CROSS JOIN frames f
+                 WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.piece = unhex(j.value)", pieces).await?;
         rows.iter()
             .map(|(piece, frame, stored, raw)| {
                 Ok((
@@ -187,18 +187,16 @@ impl Index {
     /// # Errors
     /// When the index fails.
     pub async fn places(&self, frames: &[Digest]) -> Result<HashMap<Digest, Place>, IndexError> {
-        let rows: Vec<(Vec<u8>, Vec<u8>, i64, u32)> = sqlx::query_as(
-            "SELECT f.frame, p.name, f.offset, f.stored FROM json_each(?) j CROSS JOIN frames f CROSS JOIN packs p
-             WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)
-               AND p.id = f.pack ORDER BY f.pack DESC",
-        )
-        .bind(hex_list(frames.iter().copied()))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(IndexError::query("places of frames"))?;
+        let mut rows: Vec<PlaceRow> = self.ask_digests("places of frames", "SELECT f.frame, p.name, f.offset, f.stored, f.pack FROM json_each(?1) j CROSS JOIN digests d CROSS JOIN frames f CROSS JOIN packs p
+                 WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value)
+                   AND p.id = f.pack
+                 UNION ALL SELECT f.frame, p.name, f.offset, f.stored, f.pack FROM json_each(?2) j CROSS JOIN young d CROSS JOIN frames f CROSS JOIN packs p
+                 WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value)
+                   AND p.id = f.pack", frames).await?;
         // Ordered so that of several copies the one in the oldest pack stays.
+        rows.sort_unstable_by_key(|(.., pack)| std::cmp::Reverse(*pack));
         rows.iter()
-            .map(|(frame, pack, offset, stored)| {
+            .map(|(frame, pack, offset, stored, _)| {
                 let name = pack
                     .as_slice()
                     .try_into()
@@ -238,14 +236,11 @@ impl Index {
             let Ok(manifest) = Manifest::decode(&path.manifest) else {
                 continue;
             };
-            let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
-                "SELECT f.frame FROM json_each(?) j CROSS JOIN frames f
-                 WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value)",
-            )
-            .bind(hex_list(manifest.frames()))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(IndexError::query("known frames"))?;
+            let frames: Vec<Digest> = manifest.frames().collect();
+            let rows: Vec<(Vec<u8>,)> = self.ask_digests("known frames", "SELECT f.frame FROM json_each(?1) j CROSS JOIN digests d CROSS JOIN frames f
+                     WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value)
+                     UNION ALL SELECT f.frame FROM json_each(?2) j CROSS JOIN young d CROSS JOIN frames f
+                     WHERE d.digest = unhex(substr(j.value, 1, 16)) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value)", &frames).await?;
             for (frame,) in rows {
                 facts.frames.insert(digest(&frame)?);
             }

@@ -132,7 +132,10 @@ impl Index {
                     Manifest::decode(&body).map_err(|_| IndexError::Corrupt { what: "manifest" })?;
                 let (lost,): (bool,) = sqlx::query_as(
                     "SELECT EXISTS (SELECT 1 FROM json_each(?) j
-                         WHERE NOT EXISTS (SELECT 1 FROM frames f WHERE substr(f.frame, 1, 8) = unhex(substr(j.value, 1, 16)) AND f.frame = unhex(j.value))
+                         WHERE NOT EXISTS (SELECT 1 FROM digests d CROSS JOIN frames f WHERE d.digest = unhex(substr(j.value, 1, 16))
+                                             AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value))
+                           AND NOT EXISTS (SELECT 1 FROM young d CROSS JOIN frames f WHERE d.digest = unhex(substr(j.value, 1, 16))
+                                             AND f.pack = d.pack AND f.offset = d.offset AND f.frame = unhex(j.value))
                            AND NOT EXISTS (SELECT 1 FROM wanted w WHERE w.frame = unhex(j.value) AND w.path = ?))",
                 )
                 .bind(hex_list(manifest.frames()))

@@ -388,8 +388,10 @@ impl Index {
         let name = pack_name(&name)?;
         let rows: Vec<FrameRow> = sqlx::query_as(
             "SELECT f.offset, f.frame, f.piece, f.stored, f.raw FROM frames f WHERE f.pack = ?1
-               AND NOT EXISTS (SELECT 1 FROM frames f2 WHERE substr(f2.frame, 1, 8) = substr(f.frame, 1, 8)
-                                 AND f2.frame = f.frame AND f2.pack <> ?1)
+               AND NOT EXISTS (SELECT 1 FROM digests d CROSS JOIN frames f2 WHERE d.digest = substr(f.frame, 1, 8)
+                                 AND f2.pack = d.pack AND f2.offset = d.offset AND f2.frame = f.frame AND f2.pack <> ?1)
+               AND NOT EXISTS (SELECT 1 FROM young d CROSS JOIN frames f2 WHERE d.digest = substr(f.frame, 1, 8)
+                                 AND f2.pack = d.pack AND f2.offset = d.offset AND f2.frame = f.frame AND f2.pack <> ?1)
              ORDER BY f.offset",
         )
         .bind(pack)

@@ -61,10 +61,13 @@ impl Index {
         let mut held: BTreeMap<PackName, HashMap<Digest, Vec<PackName>>> = BTreeMap::new();
         for pack in packs {
             let rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
-                "SELECT f.frame, o.name FROM packs p CROSS JOIN frames f
-                     LEFT JOIN frames f2 ON substr(f2.frame, 1, 8) = substr(f.frame, 1, 8) AND f2.frame = f.frame AND f2.pack <> f.pack
-                     LEFT JOIN packs o ON o.id = f2.pack
-                 WHERE p.name = ? AND f.pack = p.id",
+                "SELECT f.frame, NULL FROM packs p CROSS JOIN frames f WHERE p.name = ?1 AND f.pack = p.id
+                 UNION ALL SELECT f.frame, o.name FROM packs p CROSS JOIN frames f CROSS JOIN digests d CROSS JOIN frames f2 CROSS JOIN packs o
+                 WHERE p.name = ?1 AND f.pack = p.id AND d.digest = substr(f.frame, 1, 8) AND f2.pack = d.pack AND f2.offset = d.offset
+                   AND f2.frame = f.frame AND f2.pack <> f.pack AND o.id = f2.pack
+                 UNION ALL SELECT f.frame, o.name FROM packs p CROSS JOIN frames f CROSS JOIN young d CROSS JOIN frames f2 CROSS JOIN packs o
+                 WHERE p.name = ?1 AND f.pack = p.id AND d.digest = substr(f.frame, 1, 8) AND f2.pack = d.pack AND f2.offset = d.offset
+                   AND f2.frame = f.frame AND f2.pack <> f.pack AND o.id = f2.pack",
             )
             .bind(pack.0.to_vec())
             .fetch_all(&self.readers)

@@ -11,12 +11,17 @@ use crate::{IndexError, SCHEMA};
 /// The version that can be migrated.
 pub(crate) const BEFORE: i64 = SCHEMA - 1;
 
-/// What changed since: the indexes over digests hold eight bytes of them.
+/// What changed since: two tables of digests in place of two indexes.
 const STEPS: [&str; 3] = [
     "DROP INDEX frames_by_frame; DROP INDEX frames_by_piece;",
-    "CREATE INDEX frames_by_frame ON frames (substr(frame, 1, 8));",
-    "CREATE INDEX frames_by_piece ON frames (substr(piece, 1, 8));",
+    include_str!("digests.sql"),
+    FILL,
 ];
+/// Fills the large table from the frames, in the order of digests.
+pub(crate) const FILL: &str = "INSERT OR IGNORE INTO digests
+    SELECT substr(frame, 1, 8) AS digest, pack, offset FROM frames
+    UNION ALL SELECT substr(piece, 1, 8), pack, offset FROM frames
+    ORDER BY digest, pack, offset;";
 /// How often the log says that it goes on.
 const TELL: Duration = Duration::from_secs(10);
 

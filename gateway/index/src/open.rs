@@ -14,12 +14,13 @@ use sqlx::sqlite::{
 
 use crate::IndexError;
 use crate::arrivals::Arrivals;
+use crate::digests::Large;
 use crate::hot::Hot;
 use crate::migrate;
 
 /// Changed with every change of the tables: a file of the version before is migrated, one of any other is made again from
 /// the bucket.
-pub const SCHEMA: i64 = 3;
+pub const SCHEMA: i64 = 4;
 const READERS: u32 = 6;
 /// Memory for the pages that are written, in KiB, negative as `SQLite` wants it.
 const WRITER_CACHE: &str = "-32768";
@@ -34,6 +35,7 @@ pub struct Index {
     pub(crate) path: PathBuf,
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) hot: Arc<Hot>,
+    pub(crate) large: Arc<Large>,
 }
 
 impl Index {
@@ -86,7 +88,11 @@ impl Index {
             .map_err(|error| failed(sqlx::Error::Io(error)))?;
         let index = Self::pools(path).await.map_err(failed)?;
         let mut tx = index.writer.begin().await.map_err(failed)?;
-        for sql in [include_str!("schema.sql"), include_str!("collect.sql")] {
+        for sql in [
+            include_str!("schema.sql"),
+            include_str!("digests.sql"),
+            include_str!("collect.sql"),
+        ] {
             sqlx::raw_sql(sql).execute(&mut *tx).await.map_err(failed)?;
         }
         sqlx::query("INSERT INTO meta VALUES ('schema', ?)")
@@ -195,6 +201,7 @@ impl Index {
             path: path.to_owned(),
             arrivals: Arc::default(),
             hot: Arc::default(),
+            large: Arc::default(),
         })
     }
 }

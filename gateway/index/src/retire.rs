@@ -94,7 +94,11 @@ pub(crate) async fn condemn(db: &mut SqliteConnection, packs: &[PackName]) -> Re
         // What nobody else holds is needed by nobody: that was checked when it was ordered. Should it be otherwise,
         // the path counts as missing and is never answered wrongly.
         let (alone,): (bool,) = sqlx::query_as(
-            "SELECT EXISTS (SELECT 1 FROM retired r WHERE r.name = ? AND NOT EXISTS (SELECT 1 FROM frames f WHERE substr(f.frame, 1, 8) = substr(r.frame, 1, 8) AND f.frame = r.frame))",
+            "SELECT EXISTS (SELECT 1 FROM retired r WHERE r.name = ?
+                 AND NOT EXISTS (SELECT 1 FROM digests d CROSS JOIN frames f WHERE d.digest = substr(r.frame, 1, 8)
+                                   AND f.pack = d.pack AND f.offset = d.offset AND f.frame = r.frame)
+                 AND NOT EXISTS (SELECT 1 FROM young d CROSS JOIN frames f WHERE d.digest = substr(r.frame, 1, 8)
+                                   AND f.pack = d.pack AND f.offset = d.offset AND f.frame = r.frame))",
         )
         .bind(name.0.as_slice())
         .fetch_one(&mut *db)
@@ -168,14 +172,20 @@ async fn spread(db: &mut SqliteConnection, pack: i64, frame: Option<&[u8; 32]>) 
     let query = match frame {
         None => sqlx::query(
             "INSERT OR IGNORE INTO path_packs SELECT o.pack, pp.path FROM
-                 (SELECT DISTINCT f2.pack FROM frames f1 CROSS JOIN frames f2
-                  WHERE f1.pack = ?1 AND substr(f2.frame, 1, 8) = substr(f1.frame, 1, 8) AND f2.frame = f1.frame AND f2.pack <> ?1) o
+                 (SELECT f2.pack FROM frames f1 CROSS JOIN digests d CROSS JOIN frames f2
+                  WHERE f1.pack = ?1 AND d.digest = substr(f1.frame, 1, 8) AND f2.pack = d.pack AND f2.offset = d.offset
+                    AND f2.frame = f1.frame AND f2.pack <> ?1
+                  UNION SELECT f2.pack FROM frames f1 CROSS JOIN young d CROSS JOIN frames f2
+                  WHERE f1.pack = ?1 AND d.digest = substr(f1.frame, 1, 8) AND f2.pack = d.pack AND f2.offset = d.offset
+                    AND f2.frame = f1.frame AND f2.pack <> ?1) o
              CROSS JOIN path_packs pp WHERE pp.pack = ?1",
         )
         .bind(pack),
         Some(frame) => sqlx::query(
-            "INSERT OR IGNORE INTO path_packs SELECT f.pack, pp.path FROM frames f CROSS JOIN path_packs pp
-             WHERE substr(f.frame, 1, 8) = substr(?2, 1, 8) AND f.frame = ?2 AND f.pack <> ?1 AND pp.pack = ?1",
+            "INSERT OR IGNORE INTO path_packs SELECT f.pack, pp.path FROM digests d CROSS JOIN frames f CROSS JOIN path_packs pp
+             WHERE d.digest = substr(?2, 1, 8) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = ?2 AND f.pack <> ?1 AND pp.pack = ?1
+             UNION ALL SELECT f.pack, pp.path FROM young d CROSS JOIN frames f CROSS JOIN path_packs pp
+             WHERE d.digest = substr(?2, 1, 8) AND f.pack = d.pack AND f.offset = d.offset AND f.frame = ?2 AND f.pack <> ?1 AND pp.pack = ?1",
         )
         .bind(pack)
         .bind(frame.as_slice()),

@@ -15,7 +15,7 @@ CREATE TABLE packs (
     damaged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- Every copy of every frame that can be read. A frame may lie in several packs.
+-- Every copy of every frame that can be read. A frame may lie in several packs. See digests.sql for where a digest is found.
 CREATE TABLE frames (
     pack INTEGER NOT NULL,
     offset INTEGER NOT NULL,
@@ -25,10 +25,6 @@ CREATE TABLE frames (
     raw INTEGER NOT NULL,
     PRIMARY KEY (pack, offset)
 ) WITHOUT ROWID, STRICT;
--- Eight bytes of a digest find a row, which is then compared whole: less than half as large as an index over all 32.
--- A question that does not say `substr(x, 1, 8) = ...` besides `x = ...` reads the whole table.
-CREATE INDEX frames_by_frame ON frames (substr(frame, 1, 8));
-CREATE INDEX frames_by_piece ON frames (substr(piece, 1, 8));
 
 -- A removed path stays, for its NAR hash never changes.
 CREATE TABLE paths (

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use crate::IndexError;
-use crate::migrate::BEFORE;
+use crate::migrate::{BEFORE, FILL};
 
 /// Frames of a pack.
 const PACK: u64 = 600;
@@ -55,8 +55,11 @@ pub async fn rows(path: &Path) -> Result<Vec<String>, IndexError> {
             .fetch_all(&mut db)
             .await
             .map_err(&failed)?;
+        // When digests are merged is each gateway's own business.
+        let table = if table == "young" { "digests" } else { &table };
         rows.extend(of_table.into_iter().map(|row| format!("{table}: {row}")));
     }
+    rows.sort_unstable();
     Ok(rows)
 }
 
@@ -87,6 +90,15 @@ pub async fn fill(
             .map_err(&failed)?;
     for (name, _) in &indexes {
         run(&mut db, format!("DROP INDEX {name}")).await?;
+    }
+    // What a row each of them would do is done at once.
+    let triggers: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            .fetch_all(&mut db)
+            .await
+            .map_err(&failed)?;
+    for (name, _) in &triggers {
+        run(&mut db, format!("DROP TRIGGER {name}")).await?;
     }
     let packs = frames.div_ceil(PACK);
     tell("packs");
@@ -152,6 +164,11 @@ pub async fn fill(
         tell(&format!("index {name}"));
         run(&mut db, sql).await?;
     }
+    tell("digests");
+    run(&mut db, format!("DELETE FROM young; DELETE FROM digests; {FILL}")).await?;
+    for (_, sql) in triggers {
+        run(&mut db, sql).await?;
+    }
     let sample: Vec<(String,)> = sqlx::query_as(
         "SELECT hash FROM paths WHERE id >= 1000000 AND id % (1 + (SELECT count(*) FROM packs) / 100) = 0 LIMIT 20000",
     )
@@ -169,6 +186,14 @@ pub async fn fill(
         .collect()
 }
 
+/// What the version before had in place of tables of digests.
+pub(crate) const UNDO: &str = "DROP TRIGGER frames_come;
+    DROP TRIGGER frames_go;
+    DROP TABLE digests;
+    DROP TABLE young;
+    CREATE INDEX frames_by_frame ON frames (substr(frame, 1, 8));
+    CREATE INDEX frames_by_piece ON frames (substr(piece, 1, 8));";
+
 /// Makes the index at `path`, which nobody has open, one of the version before.
 ///
 /// # Errors
@@ -179,11 +204,7 @@ pub async fn make_old(path: &Path) -> Result<(), IndexError> {
         .filename(path)
         .journal_mode(SqliteJournalMode::Delete);
     let mut db = options.connect().await.map_err(&failed)?;
-    let sql = "DROP INDEX frames_by_frame;
-        DROP INDEX frames_by_piece;
-        CREATE INDEX frames_by_frame ON frames (frame);
-        CREATE INDEX frames_by_piece ON frames (piece);";
-    run(&mut db, sql.to_owned()).await?;
+    run(&mut db, UNDO.to_owned()).await?;
     sqlx::query("UPDATE meta SET value = ? WHERE key = 'schema'")
         .bind(BEFORE.to_le_bytes().to_vec())
         .execute(&mut db)

@@ -1,4 +1,5 @@
 mod collecting;
+mod digests;
 mod hot;
 mod schema;
 

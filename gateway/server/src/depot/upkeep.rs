@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayloft_index::Pin;
+use hayloft_index::{IndexError, Merged, Pin};
 use hayloft_nixcache::{CacheName, StorePathHash};
 use hayloft_store::log::record::Record;
 use tokio::time::sleep;
@@ -15,6 +15,14 @@ use super::fsck::{FsckListener, FsckOptions, FsckReport};
 use super::scrub::ScrubError;
 use super::{Depot, uses};
 
+/// How often it is looked how many digests are young.
+const LOOK_AT_DIGESTS: Duration = Duration::from_secs(30);
+/// So many are merged while nothing is pushed: with fewer, each would change a page of its own.
+const MANY_DIGESTS: u64 = 1_000_000;
+/// So many are merged in any case: the small table shall fit into memory.
+const VERY_MANY_DIGESTS: u64 = 4_000_000;
+/// Pushes go on between two steps of merging.
+const BETWEEN_MERGES: Duration = Duration::from_millis(20);
 /// The most paths that one pin names.
 const PINNED: usize = 100_000;
 /// The longest name of a pin.
@@ -24,6 +32,7 @@ impl Depot {
     /// Starts what is done in the background until the depot is closed.
     pub fn start_upkeep(&self) {
         tokio::spawn(self.clone().learn());
+        tokio::spawn(self.clone().merge_digests());
         tokio::spawn(self.clone().note_uses());
         tokio::spawn(self.clone().collect_by_and_by());
         let (scrubber, stop) = (self.inner.scrubber.clone(), self.inner.stop.clone());
@@ -37,6 +46,51 @@ impl Depot {
             Ok(paths) => tracing::debug!(paths, "the hashes of all paths are in memory"),
             Err(error) => tracing::warn!(error = %error, "the hashes of all paths could not be read"),
         }
+        match self.inner.index.learn_digests().await {
+            Ok(digests) => tracing::debug!(digests, "the filter of the index's digests is in memory"),
+            Err(error) => {
+                tracing::warn!(error = %error, "the filter of the index's digests could not be made");
+            }
+        }
+    }
+
+    /// Merges young digests into the index's large table: many of them while nothing is pushed, very many in any case.
+    async fn merge_digests(self) {
+        let mut before = 0;
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                () = sleep(LOOK_AT_DIGESTS) => {}
+            }
+            let young = match self.inner.index.young_digests().await {
+                Ok(young) => young,
+                Err(error) => {
+                    tracing::warn!(%error, "the index's young digests could not be counted");
+                    continue;
+                }
+            };
+            let due = young >= VERY_MANY_DIGESTS || (young >= MANY_DIGESTS && young == before);
+            before = young;
+            if due && let Err(error) = self.merge_all_digests().await {
+                tracing::warn!(%error, "the index's young digests could not be merged");
+            }
+        }
+    }
+
+    /// In steps, with room for others between them.
+    async fn merge_all_digests(&self) -> Result<(), IndexError> {
+        let index = &self.inner.index;
+        while !self.inner.stop.is_cancelled() {
+            match index.merge_digests().await? {
+                Merged::Some(_) => sleep(BETWEEN_MERGES).await,
+                Merged::All => return Ok(()),
+                Merged::NotLearnt => {
+                    let digests = index.learn_digests().await?;
+                    tracing::debug!(digests, "the filter of the index's digests is in memory");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Collects once; of `dry_run`, only looks. One collection is under way at a time.
