@@ -52,6 +52,10 @@ async fn run(file: &Path, paths: u64, frames: u64, round: u64) -> Result<(), Fai
     let begin = Instant::now();
     let index = Index::open(file).await?;
     let opened = begin.elapsed();
+    // As the gateway does it in the background.
+    let begin = Instant::now();
+    let digests = index.learn_digests().await?;
+    let learnt = begin.elapsed();
     let size = std::fs::metadata(file)?.len();
     let (mut look, mut facts, mut apply) = (0.0, 0.0, 0.0);
     for pack in 0..PACKS {
@@ -75,7 +79,7 @@ async fn run(file: &Path, paths: u64, frames: u64, round: u64) -> Result<(), Fai
     index.close().await;
     let rate = 60_000.0 / (look + facts + apply);
     println!(
-        "{} MB, opened in {opened:.1?}; 60000 frames: look {look:.2} s, facts {facts:.2} s, apply {apply:.2} s: {rate:.0} frames/s",
+        "{} MB, opened in {opened:.1?}, {digests} digests learnt in {learnt:.1?}; 60000 frames: look {look:.2} s, facts {facts:.2} s, apply {apply:.2} s: {rate:.0} frames/s",
         size / 1_000_000
     );
     Ok(())
