@@ -111,9 +111,10 @@ impl Index {
         after: i64,
         limit: u32,
     ) -> Result<Vec<PathUse>, IndexError> {
+        // `+`: by number. By the index over caches, all paths of the cache would be sorted for every page.
         let rows: Vec<(i64, i64, Option<i64>, i64)> = sqlx::query_as(
             "SELECT p.id, p.created_at, u.day, p.file_size FROM paths p LEFT JOIN uses u ON u.path = p.id
-             WHERE p.id > ? AND p.cache = (SELECT id FROM caches WHERE name = ?) AND p.removed = 0
+             WHERE p.id > ? AND +p.cache = (SELECT id FROM caches WHERE name = ?) AND p.removed = 0
              ORDER BY p.id LIMIT ?",
         )
         .bind(after)

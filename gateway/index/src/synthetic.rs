@@ -186,6 +186,20 @@ pub async fn fill(
         .collect()
 }
 
+/// Lets all paths that [`fill`] made but the first `old` be pushed at `now`, in milliseconds since 1970, in the index at
+/// `path`, which nobody has open.
+///
+/// # Errors
+/// When the index fails.
+pub async fn push_again(path: &Path, old: u64, now: i64) -> Result<(), IndexError> {
+    let failed = IndexError::query("push again");
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut db = options.connect().await.map_err(&failed)?;
+    let renew = format!("UPDATE paths SET created_at = {now} WHERE id >= 1000000 + {old}");
+    run(&mut db, renew).await?;
+    db.close().await.map_err(failed)
+}
+
 /// What the version before had in place of tables of digests.
 pub(crate) const UNDO: &str = "DROP TRIGGER frames_come;
     DROP TRIGGER frames_go;

@@ -10,13 +10,15 @@ use super::{HELLO, cache, frame, fresh, names, pack, path, position};
 use crate::synthetic::UNDO;
 use crate::{Index, SCHEMA, can_open};
 
-/// All that asks for frames.
-const SOURCES: [&str; 6] = [
+/// All that asks.
+const SOURCES: [&str; 8] = [
     include_str!("../apply.rs"),
     include_str!("../ask.rs"),
     include_str!("../check.rs"),
     include_str!("../collect.rs"),
     include_str!("../condemning.rs"),
+    include_str!("../digests.rs"),
+    include_str!("../known.rs"),
     include_str!("../retire.rs"),
 ];
 
@@ -28,7 +30,7 @@ async fn connect(path: &Path) -> SqliteConnection {
         .unwrap()
 }
 
-/// The statements about frames in these sources.
+/// The statements in these sources.
 fn statements() -> Vec<String> {
     let mut found = Vec::new();
     for source in SOURCES {
@@ -44,27 +46,47 @@ fn statements() -> Vec<String> {
                         .iter()
                         .any(|verb| sql.starts_with(verb))
                 })
-                .filter(|sql| sql.contains(" frames") && !sql.starts_with("INSERT INTO frames"))
                 .map(str::to_owned),
         );
     }
     found
 }
 
+/// How SQLite finds what a statement asks for.
+async fn plan(db: &mut SqliteConnection, sql: &str) -> Vec<String> {
+    let plan: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(db)
+            .await
+            .unwrap();
+    plan.into_iter().map(|(_, _, _, step)| step).collect()
+}
+
+#[tokio::test]
+async fn what_is_asked_page_by_page_is_not_sorted_for_each_page() {
+    let (dir, index) = fresh().await;
+    let mut db = connect(&dir.path().join("index.sqlite")).await;
+    let mut pages = statements();
+    pages.retain(|sql| sql.contains(" LIMIT "));
+    assert!(pages.len() >= 7, "{pages:#?}");
+    for sql in pages {
+        let plan = plan(&mut db, &sql).await;
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
+    }
+    db.close().await.unwrap();
+    index.close().await;
+}
+
 #[tokio::test]
 async fn no_question_reads_all_frames() {
     let (dir, index) = fresh().await;
     let mut db = connect(&dir.path().join("index.sqlite")).await;
-    let statements = statements();
+    let mut statements = statements();
+    statements.retain(|sql| sql.contains(" frames") && !sql.starts_with("INSERT INTO frames"));
     assert!(statements.len() >= 15, "{statements:#?}");
     let mut by_digest = 0;
     for sql in statements {
-        let plan: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-                .fetch_all(&mut db)
-                .await
-                .unwrap();
-        let plan: Vec<String> = plan.into_iter().map(|(_, _, _, step)| step).collect();
+        let plan = plan(&mut db, &sql).await;
         let slow = |step: &String| step.starts_with("SCAN f") || step.contains("AUTOMATIC");
         assert!(!plan.iter().any(slow), "{sql}\n{plan:#?}");
         let digest = |step: &&String| step.starts_with("SEARCH d USING PRIMARY KEY (digest=?");

@@ -1,13 +1,9 @@
-//! How long a gateway with an empty disk takes to begin, with an index of many paths in the bucket's checkpoint. Asked for
-//! by hand: `PATHS=5000000 cargo test --release -p hayloft-server --test checkpoint_scale -- --ignored --nocapture`.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-#[path = "depot/common.rs"]
-mod common;
+//! How long a gateway with an empty disk takes to begin, with an index of many paths in the bucket's checkpoint.
 
 use std::time::Instant;
 
-use common::{Sample, World, all};
+use crate::common::{Sample, World, all};
+use crate::number;
 
 /// Unless the environment says another number.
 const PATHS: u64 = 500_000;
@@ -15,9 +11,8 @@ const FRAMES_OF_A_PATH: u64 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and some gigabytes"]
-#[expect(clippy::disallowed_methods, reason = "a test has no main")]
 async fn a_gateway_with_an_empty_disk_begins_with_very_many_paths() {
-    let paths = std::env::var("PATHS").map_or(PATHS, |paths| paths.parse().unwrap());
+    let paths = number("PATHS", PATHS);
     let world = World::start(1).await;
     let depot = world.open("a").await;
     let samples = [Sample::new(1, 10_000)];
