@@ -71,7 +71,10 @@ async fn what_is_asked_page_by_page_is_not_sorted_for_each_page() {
     assert!(pages.len() >= 7, "{pages:#?}");
     for sql in pages {
         let plan = plan(&mut db, &sql).await;
-        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
+        assert!(
+            !plan.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{sql}\n{plan:#?}"
+        );
     }
     db.close().await.unwrap();
     index.close().await;

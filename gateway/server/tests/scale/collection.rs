@@ -76,11 +76,18 @@ async fn timed(what: &str, depot: &Depot, dry_run: bool) -> CollectReport {
         .collect(dry_run, &CancellationToken::new(), &(Arc::new(|_| {}) as _))
         .await
         .unwrap();
-    println!("{what}: {:?}, memory at most {} MB", start.elapsed(), peak_memory());
+    println!(
+        "{what}: {:?}, memory at most {} MB",
+        start.elapsed(),
+        peak_memory()
+    );
     report
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no main that gives it a clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no main that gives it a clock"
+)]
 fn clock() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

@@ -16,7 +16,9 @@ async fn small_paths_are_acknowledged_alone_and_together() {
     let mut seed = 1;
     for at_once in [1, 8, 64, 1, 8, 64] {
         let count = if at_once == 1 { PATHS / 6 } else { PATHS };
-        let samples: Vec<Sample> = (seed..seed + count).map(|seed| Sample::new(seed, 10_000)).collect();
+        let samples: Vec<Sample> = (seed..seed + count)
+            .map(|seed| Sample::new(seed, 10_000))
+            .collect();
         seed += count;
         let took = Mutex::new(Vec::<Duration>::new());
         let start = Instant::now();

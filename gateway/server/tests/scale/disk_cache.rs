@@ -56,7 +56,10 @@ async fn drain(depot: &Depot, sample: &Sample) -> u64 {
     bytes
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no main that gives it a clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no main that gives it a clock"
+)]
 fn clock() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
