@@ -3,9 +3,11 @@
 //! Everything here is a value: no client, no clock, no I/O.
 
 pub mod agent;
+mod cel;
 pub mod document;
 mod gateway_config;
 mod generation;
+mod host_object;
 pub mod join;
 mod laptop;
 pub mod link;
@@ -20,6 +22,7 @@ pub mod status;
 pub use document::{Document, DocumentError};
 pub use gateway_config::{GatewayPaths, gateway_config};
 pub use generation::{Generation, Verdict, judge};
+pub use host_object::{ClusterRef, HostObjectSpec};
 pub use names::{CacheName, ClusterName, HostName, NameError, NodeId, NodeIdError, OwnerName, ZoneName};
 pub use quantity::{Bytes, Percent, Rate, Span, Window};
 pub use secret::{Secret, exposed};

@@ -21,6 +21,10 @@ const LABEL: &str =
     "use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit";
 const CACHE: &str = "use 1 to 50 letters, digits, `-`, `_` and `+`, beginning with a letter or digit";
 
+/// The same as regular expressions, with the longest length.
+const LABEL_PATTERN: (&str, u32) = ("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", 63);
+const CACHE_PATTERN: (&str, u32) = ("^[A-Za-z0-9][A-Za-z0-9_+-]*$", 50);
+
 /// A DNS label (RFC 1123), so that a name can be a Kubernetes object's and a part of a host's name.
 fn is_label(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -42,7 +46,7 @@ fn is_cache_name(text: &str) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $valid:ident, $allowed:ident) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $valid:ident, $allowed:ident, $pattern:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(into = "String")]
@@ -102,6 +106,26 @@ macro_rules! name {
             }
         }
 
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let (pattern, longest) = $pattern;
+                schemars::json_schema!({
+                    "type": "string",
+                    "pattern": pattern,
+                    "minLength": 1,
+                    "maxLength": longest,
+                })
+            }
+        }
+
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
@@ -112,23 +136,23 @@ macro_rules! name {
 
 name!(
     /// The name of a cluster; a DNS label.
-    ClusterName, "cluster name", is_label, LABEL
+    ClusterName, "cluster name", is_label, LABEL, LABEL_PATTERN
 );
 name!(
     /// The name of a host; a DNS label, unique in its cluster.
-    HostName, "host name", is_label, LABEL
+    HostName, "host name", is_label, LABEL, LABEL_PATTERN
 );
 name!(
     /// The name of a failure domain; a DNS label.
-    ZoneName, "zone name", is_label, LABEL
+    ZoneName, "zone name", is_label, LABEL, LABEL_PATTERN
 );
 name!(
     /// The person or group that owns a host; a DNS label.
-    OwnerName, "owner name", is_label, LABEL
+    OwnerName, "owner name", is_label, LABEL, LABEL_PATTERN
 );
 name!(
     /// The name of a binary cache, by attic's rule.
-    CacheName, "cache name", is_cache_name, CACHE
+    CacheName, "cache name", is_cache_name, CACHE, CACHE_PATTERN
 );
 
 /// A Garage node's id: its Ed25519 public key, written as 64 lower-case hex digits.

@@ -15,9 +15,32 @@ fn refuse(given: &str, what: &'static str) -> QuantityError {
     }
 }
 
-/// Accepts a text or, where `$number`, a plain number; writes the text.
+/// Accepts a text or, where `$number`, a plain number; writes the text. `$pattern`: what texts look like.
 macro_rules! as_text {
-    ($type:ident, $expecting:literal, number: $number:expr) => {
+    ($type:ident, $expecting:literal, number: $number:expr, pattern: $pattern:expr) => {
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let number: Option<fn(u64) -> $type> = $number;
+                let mut schema = schemars::json_schema!({ "pattern": $pattern, "maxLength": 32 });
+                if number.is_some() {
+                    schema.insert("x-kubernetes-int-or-string".to_owned(), true.into());
+                    // Of numbers; the pattern is of texts.
+                    schema.insert("minimum".to_owned(), 0.into());
+                } else {
+                    schema.insert("type".to_owned(), "string".into());
+                }
+                schema
+            }
+        }
+
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)

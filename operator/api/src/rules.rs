@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::document::{CacheSpec, HostSpec, PoolSpec, ResyncWorkers, Role, Spec};
-use crate::{Bytes, Document, Percent, Span};
+use crate::{Bytes, Document, HostName, Percent, Span};
 
 /// A field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,19 +67,27 @@ pub const MIN_PLEDGE: Bytes = Bytes::gib(1);
 
 /// The most hosts that hold data: Garage numbers them with one byte.
 const MAX_STORAGE: usize = 256;
+/// The most entries of lists: a bound for who checks them.
+pub(crate) const MAX_HOSTS: usize = 256;
+pub(crate) const MAX_POOLS: usize = 32;
+pub(crate) const MAX_CACHES: usize = 256;
+pub(crate) const MAX_ZONES: usize = 256;
+pub(crate) const MAX_WINDOWS: usize = 32;
 /// Who is ready to join does not wait longer for others.
-const MAX_JOIN_WINDOW: Span = Span::days(1);
+pub(crate) const MAX_JOIN_WINDOW: Span = Span::days(1);
 /// The largest share of every disk that is never planned with.
-const MAX_RESERVE: Percent = Percent::new(90);
+pub(crate) const MAX_RESERVE: Percent = Percent::new(90);
 
 // What gateways and clients take.
 /// The longest retention, in seconds: clients hold it in 31 bits.
-const MAX_RETENTION: u64 = 0x7fff_ffff;
+pub(crate) const MAX_RETENTION: u64 = 0x7fff_ffff;
+/// The longest public URL, in bytes.
+pub(crate) const MAX_URL: usize = 512;
 /// The longest path of a store, in bytes.
-const MAX_STORE_DIR: usize = 1024;
+pub(crate) const MAX_STORE_DIR: usize = 1024;
 /// The most names of upstream keys that a cache has, and the longest of them.
-const MAX_UPSTREAM_KEYS: usize = 64;
-const MAX_KEY_NAME: usize = 256;
+pub(crate) const MAX_UPSTREAM_KEYS: usize = 64;
+pub(crate) const MAX_KEY_NAME: usize = 256;
 
 /// Checks one document by itself.
 ///
@@ -88,6 +96,7 @@ const MAX_KEY_NAME: usize = 256;
 pub fn check(document: &Document) -> Result<(), Violations> {
     let mut found = Found::default();
     let spec = &document.spec;
+    lengths(spec, &mut found);
     garage(spec, &mut found);
     hosts(spec, &mut found);
     admission(spec, &mut found);
@@ -113,6 +122,29 @@ pub fn check(document: &Document) -> Result<(), Violations> {
     }
     caches(&spec.caches, &mut found);
     found.result()
+}
+
+fn lengths(spec: &Spec, found: &mut Found) {
+    let zones = spec.admission.zones.as_ref().map_or(0, Vec::len);
+    for (path, entries, most) in [
+        ("spec.hosts", spec.hosts.len(), MAX_HOSTS),
+        ("spec.pools", spec.pools.len(), MAX_POOLS),
+        ("spec.caches", spec.caches.len(), MAX_CACHES),
+        ("spec.admission.zones", zones, MAX_ZONES),
+        (
+            "spec.rebalance.windows",
+            spec.rebalance.windows.len(),
+            MAX_WINDOWS,
+        ),
+    ] {
+        if entries > most {
+            found.add(
+                path,
+                format!("{entries} entries"),
+                format!("at most {most} are allowed"),
+            );
+        }
+    }
 }
 
 fn rebalance(spec: &Spec, found: &mut Found) {
@@ -257,7 +289,25 @@ fn hosts(spec: &Spec, found: &mut Found) {
             );
         }
         roles_and_pledge(&path, roles, *pledge, found);
+        for (n, host) in spec.hosts.iter().enumerate() {
+            if is_of_pool(&host.name, name) {
+                found.add(
+                    format!("spec.hosts[{n}].name"),
+                    format!("`{}`", host.name),
+                    format!("such names are those of the hosts of the pool {name}"),
+                );
+            }
+        }
     }
+}
+
+/// Whether a host of the pool may be called so.
+fn is_of_pool(host: &HostName, pool: &HostName) -> bool {
+    let number = host
+        .as_str()
+        .strip_prefix(pool.as_str())
+        .and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn roles_and_pledge(path: &str, roles: &[Role], pledge: Option<Bytes>, found: &mut Found) {
@@ -347,6 +397,9 @@ fn wrong_public_url(url: &str) -> Option<&'static str> {
         return Some("a URL that begins with https:// or http:// is allowed");
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if url.len() > MAX_URL {
+        return Some("a shorter URL is allowed");
+    }
     if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Some("a URL with a host and without spaces is allowed");
     }

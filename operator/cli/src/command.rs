@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agent, apply, authority, check, coordinator, exec_child, host, join, leave, push, recovery, report,
+    agent, apply, authority, check, coordinator, crd, exec_child, host, join, leave, push, recovery, report,
     status, token, up, use_cache,
 };
 
@@ -58,6 +58,8 @@ pub(crate) enum Command {
     /// Prepare for the day on which the coordinator's machine is lost
     #[command(subcommand)]
     Recovery(recovery::Command),
+    /// Print the custom resource definitions for Kubernetes
+    Crd(crd::Args),
     /// Push store paths, and all that they need, into a cache
     Push(push::Args),
     /// Make this user's Nix take paths from a cache
@@ -82,7 +84,7 @@ mod tests {
         cli.build();
         insta::assert_snapshot!("help", cli.render_long_help().to_string());
         let ours = [
-            "up", "join", "leave", "apply", "plan", "check", "status", "report", "push", "use",
+            "up", "join", "leave", "apply", "plan", "check", "status", "report", "push", "use", "crd",
         ];
         for command in cli
             .get_subcommands_mut()

@@ -12,6 +12,7 @@ mod confirm;
 mod context;
 mod control;
 mod coordinator;
+mod crd;
 mod deciding;
 mod document_file;
 mod exec_child;
@@ -105,6 +106,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
             return Ok(Box::pin(hayloft_server::command::run(command, outside)).await);
         }
         Command::Check(args) => check::run(&args, context)?,
+        Command::Crd(_) => crd::run(context)?,
         Command::Recovery(command) => recovery::run(command, context).await?,
         Command::Push(args) => push::run(args, context).await?,
         Command::Use(args) => use_cache::run(args, context).await?,

@@ -6,6 +6,7 @@
 mod bench;
 mod counts;
 mod host_rig;
+mod kube_rig;
 mod lint;
 mod nix_root;
 mod places;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::counts::Counts;
 use crate::places::Places;
-use crate::{host_rig, nix_root, shell, tools};
+use crate::{host_rig, kube_rig, nix_root, shell, tools};
 
 /// The pinned version of cargo-nextest.
 const NEXTEST_VERSION: &str = "0.9.151";
@@ -35,6 +35,8 @@ enum Rung {
     E2e,
     /// The same with a real Nix client in a chroot.
     Nix,
+    /// A real Kubernetes of one node.
+    Kube,
     /// Hosts with their own systemd, in containers.
     Hosts,
 }
@@ -44,12 +46,13 @@ const ON_GARAGE: &str =
     "binary(up) | (kind(test) & package(/^hayloft-(server|coordinator|garage-fixture|garage|agent)$/))";
 
 impl Rung {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Pure,
         Self::Garage,
         Self::Rebalance,
         Self::E2e,
         Self::Nix,
+        Self::Kube,
         Self::Hosts,
     ];
 
@@ -60,6 +63,7 @@ impl Rung {
             Self::Rebalance => "rebalance",
             Self::E2e => "e2e",
             Self::Nix => "nix",
+            Self::Kube => "kube",
             Self::Hosts => "hosts",
         }
     }
@@ -68,13 +72,14 @@ impl Rung {
     fn selection(self) -> [String; 4] {
         let filter = match self {
             Self::Pure => {
-                format!("not package(/^hayloft-(e2e|hosts|rebalance)$/) & not ({ON_GARAGE})")
+                format!("not package(/^hayloft-(e2e|hosts|kube|rebalance)$/) & not ({ON_GARAGE})")
             }
             Self::Garage => ON_GARAGE.to_owned(),
             // The binary `leaving` mostly waits, for as long as the slow ones here do.
             Self::Rebalance => "package(hayloft-rebalance) | binary(leaving)".to_owned(),
             Self::E2e => "package(hayloft-e2e) & not binary(/^nix_|^leaving$/)".to_owned(),
             Self::Nix => "package(hayloft-e2e) & binary(/^nix_/)".to_owned(),
+            Self::Kube => "package(hayloft-kube)".to_owned(),
             Self::Hosts => "package(hayloft-hosts)".to_owned(),
         };
         // Programs that die where a test says so; what is released is built without that.
@@ -94,6 +99,7 @@ pub(crate) struct Needs {
     nextest: Result<PathBuf>,
     nix_root: Result<PathBuf>,
     hosts: Result<PathBuf>,
+    kube: Result<PathBuf>,
 }
 
 impl Needs {
@@ -103,6 +109,11 @@ impl Needs {
             (Rung::Pure, ..) => None,
             (_, Err(error), ..) | (_, _, Err(error), _) => Some(format!("{error:#}")),
             (Rung::Nix, _, _, Err(error)) => Some(format!("no root file system with Nix: {error:#}")),
+            (Rung::Kube, ..) => self
+                .kube
+                .as_ref()
+                .err()
+                .map(|error| format!("no Kubernetes: {error:#}")),
             (Rung::Hosts, ..) => self
                 .hosts
                 .as_ref()
@@ -121,6 +132,7 @@ impl Needs {
             ("Garage", &self.garage),
             ("Nix", &self.nix_root),
             ("hosts", &self.hosts),
+            ("Kubernetes", &self.kube),
         ];
         for (name, found) in &needs {
             match found {
@@ -139,6 +151,7 @@ pub(crate) fn prepare(places: &Places) -> Needs {
         garage: tools::garage(places),
         nix_root: nix_root::find_or_make(places),
         hosts: host_rig::find_or_make(places),
+        kube: kube_rig::find_or_make(places),
     }
 }
 
@@ -207,6 +220,9 @@ fn nextest(
     if let Ok(home) = &needs.hosts {
         command.env("HAYLOFT_HOSTS_HOME", home);
     }
+    if let Ok(home) = &needs.kube {
+        command.env("HAYLOFT_KUBE_HOME", home);
+    }
     if rung.needs_release() {
         command.env("HAYLOFT_BIN", places.target.join("release/hayloft"));
     }
@@ -216,8 +232,8 @@ fn nextest(
             // Three of them mostly sleep, for ten minutes.
             command.args(["--test-threads", "5"]);
         }
-        if rung == Rung::Hosts {
-            // All have the same hosts.
+        if matches!(rung, Rung::Hosts | Rung::Kube) {
+            // All have the same hosts, or the same node.
             command.args(["--test-threads", "1"]);
         }
     }
@@ -265,6 +281,8 @@ fn run_rung(
                     "hayloft-e2e",
                     "--exclude",
                     "hayloft-hosts",
+                    "--exclude",
+                    "hayloft-kube",
                     "--exclude",
                     "hayloft-rebalance",
                     "--locked",

@@ -11,6 +11,11 @@ use super::{QuantityError, refuse};
 pub struct Bytes(pub u64);
 
 const BYTES: &str = "a number of bytes such as 500Gi, 2Ti, 256Mi or 50GB";
+/// What a number of bytes looks like.
+const NUMBER: &str = "[0-9]{1,20}([.][0-9]{1,6})?";
+const UNIT: &str = " *((Ki|Mi|Gi|Ti)B?|Pi|[kMGTP]|[kKMGT]?B)?";
+/// The same of a rate. All that are declared are limits, and more than nothing.
+const ABOVE_ZERO: &str = "([0-9]*[1-9][0-9]*([.][0-9]{1,6})?|[0-9]+[.][0-9]*[1-9][0-9]*)";
 const SUFFIXES: [(&str, u64); 20] = [
     ("Ki", 1 << 10),
     ("Mi", 1 << 20),
@@ -107,7 +112,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-as_text!(Bytes, "a number of bytes such as 500Gi, 2Ti, 256Mi or 50GB", number: Some(Bytes));
+as_text!(Bytes, "a number of bytes such as 500Gi, 2Ti, 256Mi or 50GB", number: Some(Bytes), pattern: format!("^{NUMBER}{UNIT}$"));
 
 /// Bytes in a second: `50MB/s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +133,7 @@ impl fmt::Display for Rate {
     }
 }
 
-as_text!(Rate, "a rate such as 50MB/s or 10Mi/s", number: None);
+as_text!(Rate, "a rate such as 50MB/s or 10Mi/s", number: None, pattern: format!("^{ABOVE_ZERO}{UNIT}/s$"));
 
 /// A whole number of hundredths, 0 to 100: `10%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,6 +143,11 @@ impl Percent {
     /// So many hundredths; more than 100 are 100.
     pub const fn new(hundredths: u8) -> Self {
         Self(if hundredths > 100 { 100 } else { hundredths })
+    }
+
+    /// How many.
+    pub const fn hundredths(self) -> u8 {
+        self.0
     }
 
     /// That share of `bytes`.
@@ -164,4 +174,4 @@ impl fmt::Display for Percent {
     }
 }
 
-as_text!(Percent, "a percentage from 0% to 100%", number: None);
+as_text!(Percent, "a percentage from 0% to 100%", number: None, pattern: "^(100|[0-9]{1,2})%$");

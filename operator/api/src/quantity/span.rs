@@ -89,4 +89,4 @@ impl fmt::Display for Span {
     }
 }
 
-as_text!(Span, "a duration such as 2m, 1h30m, 72h or 90d", number: None);
+as_text!(Span, "a duration such as 2m, 1h30m, 72h or 90d", number: None, pattern: "^([0-9]{1,12}w)?([0-9]{1,12}d)?([0-9]{1,12}h)?([0-9]{1,12}m)?([0-9]{1,12}s)?$");

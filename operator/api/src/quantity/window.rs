@@ -62,4 +62,4 @@ impl fmt::Display for Window {
     }
 }
 
-as_text!(Window, "a window of the day such as 22:00-07:00", number: None);
+as_text!(Window, "a window of the day such as 22:00-07:00", number: None, pattern: "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00) *- *(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$");
