@@ -7,7 +7,6 @@ use hayloft_kubernetes::crd;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test run's own configuration")]
-#[expect(clippy::unwrap_used, reason = "a test")]
 fn the_chart_has_the_definitions_that_the_types_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm/hayloft/crds");
     let mut names = Vec::new();

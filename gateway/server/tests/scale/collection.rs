@@ -70,6 +70,7 @@ async fn a_hundredth_of_very_many_paths_is_collected() {
     depot.close().await;
 }
 
+#[expect(clippy::print_stdout, reason = "figures for whoever asked for this test")]
 async fn timed(what: &str, depot: &Depot, dry_run: bool) -> CollectReport {
     let start = Instant::now();
     let report = depot
